@@ -1,0 +1,32 @@
+"""What a user is told when something is wrong: where, what, and what to do about it."""
+
+
+class VsudaError(Exception):
+    """An error that a user can act on; shown as one line, without a traceback.
+
+    Raised for a single case inside a batch it ends that case (exit code 1); raised anywhere else
+    it ends the command before anything is written (exit code 2).
+    """
+
+    def __init__(self, where: object, problem: str, remedy: str) -> None:
+        self.where = printable(where)
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(self.where, problem, remedy)
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}; {self.remedy}"
+
+    def __reduce__(self) -> tuple[type, tuple[str, str, str]]:
+        # Worker processes send their errors back by pickling them.
+        return type(self), (self.where, self.problem, self.remedy)
+
+
+class Interrupted(Exception):
+    """A signal asked for the end; all that must be kept has been saved (exit code 130)."""
+
+
+def printable(name: object) -> str:
+    """Return a name as one line: newlines and other control characters are escaped."""
+    text = str(name)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
