@@ -1,0 +1,129 @@
+"""The `vsuda` program: its commands, and how errors become exit codes."""
+
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from vsuda_cli import __version__, console
+from vsuda_cli.commands.atlas import atlas
+from vsuda_cli.commands.check import check
+from vsuda_cli.commands.crop import crop
+from vsuda_cli.commands.cutseg_train import cutseg_train
+from vsuda_cli.commands.evaluate import evaluate
+from vsuda_cli.commands.fuse import fuse
+from vsuda_cli.commands.mt_train import mt_train
+from vsuda_cli.commands.phantom import phantom
+from vsuda_cli.commands.postprocess import postprocess
+from vsuda_cli.commands.predict import predict
+from vsuda_cli.commands.rank import rank
+from vsuda_cli.commands.seg_train import seg_train
+from vsuda_cli.commands.translate_export import translate_export
+from vsuda_cli.commands.translate_train import translate_train
+from vsuda_cli.errors import Interrupted, VsudaError
+
+DATA = "Data"
+ADAPT = "Learning across domains"
+SEGMENT = "Segmenting and scoring"
+
+app = typer.Typer(
+    name="vsuda",
+    help="Learn a segmentation from labelled scans of one MR contrast and use it on another.",
+    epilog="Commands read and write folders of <case>_<tag>.nii.gz; chain them with && or make.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+app.command(rich_help_panel=DATA)(phantom)
+app.command(rich_help_panel=DATA)(check)
+app.command(rich_help_panel=DATA)(atlas)
+app.command(rich_help_panel=DATA)(crop)
+app.command("translate-train", rich_help_panel=ADAPT)(translate_train)
+app.command("translate-export", rich_help_panel=ADAPT)(translate_export)
+app.command("seg-train", rich_help_panel=ADAPT)(seg_train)
+app.command("mt-train", rich_help_panel=ADAPT)(mt_train)
+app.command("cutseg-train", rich_help_panel=ADAPT)(cutseg_train)
+app.command(rich_help_panel=SEGMENT)(predict)
+app.command(rich_help_panel=SEGMENT)(fuse)
+app.command(rich_help_panel=SEGMENT)(postprocess)
+app.command(rich_help_panel=SEGMENT)(evaluate)
+app.command(rich_help_panel=SEGMENT)(rank)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.emit_line(f"vsuda {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """Run `vsuda`; every outcome ends here as one of the exit codes 0, 1, 2 and 130."""
+    # A requeued or cancelled job gets SIGTERM; it ends as Ctrl-C does, and leaves nothing half done.
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_run())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _run() -> int:
+    try:
+        # With standalone_mode off, typer.Exit comes back as its code and usage errors are raised.
+        outcome = app(standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except typer.Abort:
+        return _interrupted("interrupted")
+    except (KeyboardInterrupt, Interrupted) as stop:
+        return _interrupted(str(stop) or "interrupted")
+    except VsudaError as error:
+        _explain(str(error))
+        return 2
+    except BrokenPipeError:
+        console.close_stdout()
+        return 0
+    except Exception as error:  # noqa: BLE001
+        return _unexpected(error)
+
+
+def _unexpected(error: Exception) -> int:
+    show = getattr(error, "show", None)
+    if callable(show):  # a usage error of click's: it prints itself, with a hint at --help
+        show()
+        return 2
+    if isinstance(error, OSError):
+        _explain(
+            f"{error.filename or 'output'}: {error.strerror or error}; check the path, its "
+            "permissions and the space left"
+        )
+        return 2
+    _explain(f"{type(error).__name__}: {error}; please report this, with the output of -vv")
+    return 2
+
+
+def _interrupted(message: str) -> int:
+    console.fail(message)
+    return 130
+
+
+def _explain(message: str) -> None:
+    console.fail(message)
+    if "-vv" in sys.argv or os.environ.get("VSUDA_VERBOSE", "0") >= "2":
+        traceback.print_exc()

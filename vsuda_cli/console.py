@@ -1,0 +1,118 @@
+"""The two streams: stdout carries data, stderr speaks to people."""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+from vsuda_cli.errors import printable
+
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def set_up_logging(quiet: bool, verbose: int) -> None:
+    """Send our log lines to stderr: warnings always, information unless quiet, details with -v."""
+    level = logging.ERROR if quiet else (logging.DEBUG if verbose else logging.INFO)
+    handler = RichHandler(console=err, show_time=False, show_path=False, markup=False)
+    logger = logging.getLogger("vsuda_cli")
+    logger.handlers[:] = [handler]
+    logger.setLevel(level)
+    logger.propagate = False
+    if quiet:
+        err.quiet = True
+
+
+def say(text: str, style: str | None = None) -> None:
+    """Say one line to the person at the terminal (stderr), unless --quiet."""
+    err.print(Text(text, style=style or ""))
+
+
+def fail(text: str) -> None:
+    """Say what is wrong, also with --quiet."""
+    was_quiet, err.quiet = err.quiet, False
+    err.print(Text("error: ", style="bold red") + Text(text))
+    err.quiet = was_quiet
+
+
+def emit_path(path: Path) -> None:
+    """Report a written file: its path, alone on a line of stdout."""
+    emit_line(printable(path))
+
+
+def emit_json(record: dict[str, Any]) -> None:
+    """Report one JSON object on a line of stdout."""
+    emit_line(json.dumps(record, default=str))
+
+
+def emit_line(text: str) -> None:
+    """Write one line to stdout and hand it over at once, so that pipes see it."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def close_stdout() -> None:
+    """Point stdout at nothing after its reader has gone (`| head`): no traceback at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+class RateColumn(ProgressColumn):
+    """Steps per second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.2f}/s" if speed else "-/s", style="progress.data.speed")
+
+
+@contextmanager
+def progress(title: str, total: int) -> Iterator["Bar"]:
+    """A progress bar with rate and time left on a terminal; nothing where stderr is a file."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    shown = Progress(
+        *columns, console=err, transient=True, disable=not err.is_terminal or err.quiet
+    )
+    with shown:
+        yield Bar(shown, title, total)
+
+
+class Bar:
+    """One line of progress."""
+
+    def __init__(self, shown: Progress, title: str, total: int) -> None:
+        self._shown = shown
+        self._task = shown.add_task(title, total=total, note="")
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        """Count finished steps; `note` stands at the end of the line."""
+        self._shown.update(self._task, advance=steps, note=note)
+
+    def start_at(self, steps: int) -> None:
+        """Count steps that an earlier run has done already."""
+        self._shown.update(self._task, completed=steps)

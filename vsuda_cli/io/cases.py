@@ -1,0 +1,153 @@
+"""Folders, single files and lists of paths become sorted cases; partners are found by case id."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from vsuda_cli.errors import VsudaError
+
+SUFFIXES = (".nii.gz", ".nii")
+LABEL = "Label"
+PROBABILITY = "Probability"
+ROI = "ROI"
+NOT_IMAGES = frozenset({LABEL, PROBABILITY, ROI})
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, order=True)
+class CaseFile:
+    """One NIfTI file `<case>_<tag>.nii.gz`; the tag is what follows the last underscore."""
+
+    case: str
+    tag: str
+    path: Path
+
+
+def is_nifti(path: Path) -> bool:
+    """Tell by the name whether this is a NIfTI file that a command should look at."""
+    return path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+
+
+def parse_name(path: Path) -> CaseFile:
+    """Split a file's name into case id and tag.
+
+    Raises VsudaError if the name is not `<case>_<tag>.nii.gz` or `.nii`.
+    """
+    stem = path.name.removesuffix(".gz").removesuffix(".nii")
+    case, underscore, tag = stem.rpartition("_")
+    if not is_nifti(path) or not (underscore and case and tag):
+        raise VsudaError(path, "is not named <case>_<tag>.nii.gz", "rename it, e.g. a_hrT2.nii.gz")
+    return CaseFile(case, tag, path)
+
+
+def find_files(source: str | Path) -> list[CaseFile]:
+    """Return every named NIfTI file of a directory, one file, or `-` (paths on standard input)."""
+    if str(source) == "-":
+        lines = (line.rstrip("\n") for line in sys.stdin)
+        paths = [Path(line) for line in lines if line]
+        for path in paths:
+            _require_file(path)
+        return sorted(parse_name(path) for path in paths)
+    path = Path(source)
+    if path.is_dir():
+        named = [p for p in path.iterdir() if is_nifti(p) and "_" in p.name]
+        return sorted(parse_name(p) for p in named)
+    _require_file(path)
+    return [parse_name(path)]
+
+
+def find_images(source: str | Path) -> list[CaseFile]:
+    """Return the images (every tag but Label, Probability and ROI), sorted by case id.
+
+    Raises VsudaError if there are none, or if a case has two.
+    """
+    found = [file for file in find_files(source) if file.tag not in NOT_IMAGES]
+    return _checked(found, source, "<case>_<tag>.nii.gz images")
+
+
+def find_labels(source: str | Path) -> list[CaseFile]:
+    """Return the label maps `<case>_Label`, sorted by case id; raises like find_images."""
+    return _with_tag(source, LABEL)
+
+
+def find_probabilities(source: str | Path) -> list[CaseFile]:
+    """Return the maps `<case>_Probability`, sorted by case id; raises like find_images."""
+    return _with_tag(source, PROBABILITY)
+
+
+def label_beside(image: CaseFile, folder: Path | None = None) -> Path | None:
+    """Return the label map of an image's case, in the image's own folder or in `folder`."""
+    for suffix in SUFFIXES:
+        path = (folder or image.path.parent) / f"{image.case}_{LABEL}{suffix}"
+        if path.exists():
+            return path
+    return None
+
+
+def labelled_images(source: str | Path, labels: Path | None = None) -> list[tuple[CaseFile, Path]]:
+    """Return images with their label maps; raises VsudaError naming an image that has none."""
+    pairs = []
+    for image in find_images(source):
+        label = label_beside(image, labels)
+        if label is None:
+            raise VsudaError(
+                image.path,
+                f"has no {image.case}_{LABEL}.nii.gz in {labels or image.path.parent}",
+                "put the label map there or take the image away",
+            )
+        pairs.append((image, label))
+    return pairs
+
+
+def output_path(folder: Path, case: str, tag: str) -> Path:
+    """Return the path of a case's output."""
+    return folder / f"{case}_{tag}.nii.gz"
+
+
+def take_shard(items: Sequence[Item], shard: str | None) -> list[Item]:
+    """Return the I-th of N interleaved shares of sorted items; `shard` is "I/N", 1-based."""
+    if shard is None:
+        return list(items)
+    first, slash, count = shard.partition("/")
+    if not (slash and first.isdecimal() and count.isdecimal() and 1 <= int(first) <= int(count)):
+        raise VsudaError(f"--shard {shard}", "is not I/N with 1 <= I <= N", "write e.g. 2/8")
+    return list(items[int(first) - 1 :: int(count)])
+
+
+def refuse_same_folder(out: Path, inputs: Iterable[str | Path]) -> None:
+    """Raise VsudaError if the output folder is one of the inputs: outputs would become inputs."""
+    for source in inputs:
+        if str(source) == "-":
+            continue
+        folder = Path(source)
+        folder = folder if folder.is_dir() else folder.parent
+        if out.exists() and folder.exists() and out.resolve() == folder.resolve():
+            raise VsudaError(out, "is an input folder too", "give another output folder")
+
+
+def _with_tag(source: str | Path, tag: str) -> list[CaseFile]:
+    found = [file for file in find_files(source) if file.tag == tag]
+    return _checked(found, source, f"<case>_{tag}.nii.gz files")
+
+
+def _checked(found: list[CaseFile], source: str | Path, wanted: str) -> list[CaseFile]:
+    if not found:
+        raise VsudaError(source, f"holds no {wanted}", "check the folder and the file names")
+    for before, after in zip(found, found[1:], strict=False):
+        if before.case == after.case:
+            raise VsudaError(
+                after.path,
+                f"is a second file of case {after.case} beside {before.path.name}",
+                "keep one of them",
+            )
+    return found
+
+
+def _require_file(path: Path) -> None:
+    if not path.exists():
+        raise VsudaError(path, "does not exist", "check the path")
+    if not path.is_file():
+        raise VsudaError(path, "is not a file", "give a folder or a NIfTI file")

@@ -1,0 +1,164 @@
+"""Options that several commands share, and the decorator that puts them into a signature."""
+
+import copy
+import dataclasses
+import inspect
+import typing
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from typer.models import ArgumentInfo, OptionInfo
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclasses.dataclass(frozen=True)
+class LogOptions:
+    """How much is said on stderr."""
+
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Only errors on stderr.")] = False
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="More detail; -vv adds tracebacks.")
+    ] = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputOptions(LogOptions):
+    """What happens to outputs that exist, and how written paths are reported."""
+
+    force: Annotated[bool, typer.Option("--force", help="Replace existing outputs.")] = False
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Keep outputs that are there and whole.")
+    ] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written; write nothing.")
+    ] = False
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line on stdout instead of paths.")
+    ] = False
+
+
+@dataclasses.dataclass(frozen=True)
+class CaseOptions(OutputOptions):
+    """Which share of the cases this call takes."""
+
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard", metavar="I/N", help="Take every N-th case, from the I-th (1-based)."
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchOptions(CaseOptions):
+    """A command that works case by case, in worker processes."""
+
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Worker processes; threads are shared out.")
+    ] = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceOptions:
+    """Where networks run."""
+
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:INDEX.")] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions(LogOptions, DeviceOptions):
+    """What every training command takes; None means: left to --config and --preset."""
+
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="paper|small", help="Where settings start from.")
+    ] = "paper"
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file of settings, as a run writes it.")
+    ] = None
+    set_values: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="One setting by its name; repeatable."),
+    ] = None
+    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Training epochs.")] = None
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Continue the run if it exists, start it otherwise."),
+    ] = False
+    force: Annotated[bool, typer.Option("--force", help="Start anew over an existing run.")] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved settings; write nothing.")
+    ] = False
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line on stdout instead of paths.")
+    ] = False
+
+
+def expand_options(function: Function) -> Function:
+    """Replace each dataclass parameter of a command by that dataclass's fields.
+
+    Every option also gets the environment variable `VSUDA_<OPTION>`, so that a job script can set
+    it once for all commands.
+    """
+    hints = typing.get_type_hints(function, include_extras=True)
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(function).parameters.values():
+        hint = hints[parameter.name]
+        if dataclasses.is_dataclass(hint):
+            groups[parameter.name] = hint
+        else:
+            parameters.append(parameter.replace(annotation=_with_environment(parameter.name, hint)))
+    for group in groups.values():
+        group_hints = typing.get_type_hints(group, include_extras=True)
+        for field in dataclasses.fields(group):
+            parameters.append(
+                inspect.Parameter(
+                    field.name,
+                    inspect.Parameter.KEYWORD_ONLY,
+                    default=field.default,
+                    annotation=_with_environment(field.name, group_hints[field.name]),
+                )
+            )
+
+    @wraps(function)
+    def command(**values: Any) -> Any:
+        for name, group in groups.items():
+            fields = [field.name for field in dataclasses.fields(group)]
+            values[name] = group(**{field: values.pop(field) for field in fields})
+        return function(**values)
+
+    # Typer reads the signature and the annotations; both must show the expanded form.
+    ordered = sorted(parameters, key=lambda p: p.kind == inspect.Parameter.KEYWORD_ONLY)
+    keyword = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in ordered]
+    command.__dict__["__signature__"] = inspect.Signature(keyword)
+    command.__annotations__ = {p.name: p.annotation for p in keyword}
+    return typing.cast(Function, command)
+
+
+def _with_environment(name: str, hint: Any) -> Any:
+    if typing.get_origin(hint) is not Annotated:
+        return hint
+    kind, *extras = typing.get_args(hint)
+    changed = []
+    for extra in extras:
+        if isinstance(extra, OptionInfo) and not isinstance(extra, ArgumentInfo):
+            # Typer keeps the first name given in `default`, the others in `param_decls`.
+            given = (extra.default, *(extra.param_decls or ()))
+            long = [text for text in given if isinstance(text, str) and text.startswith("--")]
+            option = long[0].split("/")[0][2:] if long else name
+            extra = _copy_option(extra, "VSUDA_" + option.replace("-", "_").upper())
+        changed.append(extra)
+    return Annotated[(kind, *changed)]
+
+
+def _copy_option(option: OptionInfo, variable: str) -> OptionInfo:
+    changed = copy.copy(option)
+    changed.envvar = changed.envvar or variable
+    # The variable follows from the option's name; help would only repeat it for every option.
+    changed.show_envvar = False
+    return changed
