@@ -24,7 +24,7 @@ from vsuda_cli.commands.rank import rank
 from vsuda_cli.commands.seg_train import seg_train
 from vsuda_cli.commands.translate_export import translate_export
 from vsuda_cli.commands.translate_train import translate_train
-from vsuda_cli.errors import Interrupted, VsudaError
+from vsuda_cli.errors import InterruptedRunError, VsudaError
 
 DATA = "Data"
 ADAPT = "Learning across domains"
@@ -91,7 +91,7 @@ def _run() -> int:
         return outcome if isinstance(outcome, int) else 0
     except typer.Abort:
         return _interrupted("interrupted")
-    except (KeyboardInterrupt, Interrupted) as stop:
+    except (KeyboardInterrupt, InterruptedRunError) as stop:
         return _interrupted(str(stop) or "interrupted")
     except VsudaError as error:
         _explain(str(error))

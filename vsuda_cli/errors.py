@@ -22,7 +22,7 @@ class VsudaError(Exception):
         return type(self), (self.where, self.problem, self.remedy)
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """A signal asked for the end; all that must be kept has been saved (exit code 130)."""
 
 

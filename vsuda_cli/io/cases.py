@@ -1,5 +1,6 @@
 """Folders, single files and lists of paths become sorted cases; partners are found by case id."""
 
+import itertools
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def _with_tag(source: str | Path, tag: str) -> list[CaseFile]:
 def _checked(found: list[CaseFile], source: str | Path, wanted: str) -> list[CaseFile]:
     if not found:
         raise VsudaError(source, f"holds no {wanted}", "check the folder and the file names")
-    for before, after in zip(found, found[1:], strict=False):
+    for before, after in itertools.pairwise(found):
         if before.case == after.case:
             raise VsudaError(
                 after.path,

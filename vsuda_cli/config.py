@@ -1,0 +1,342 @@
+"""Every hyper-parameter, each literal once, with where it comes from.
+
+Sources: [paper] Li et al., crossMoDA 2021; [cyclegan] Zhu et al. 2017; [cut] Park et al. 2020;
+[unet2d5] Wang et al. 2019 and Shapey et al. 2019; [mt] Tarvainen and Valpola 2017; [ours] where
+these are silent. Preset `paper` is the defaults below; preset `small` replaces numbers only.
+"""
+
+import dataclasses
+import tomllib
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from vsuda_cli.errors import VsudaError
+
+CLASSES = ("VS", "cochlea")
+
+Triple = tuple[float, float, float]
+Size = tuple[int, int, int]
+Settings = TypeVar("Settings", bound="Training")
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """How a volume is brought to the network; stored with the weights."""
+
+    # [paper]; the most common spacing of the target domain, "0.468975" there is a misprint.
+    spacing_mm: Triple = (0.46875, 0.46875, 1.5)
+    # [ours] intensities go to [0, 1] between these percentiles of the crop.
+    percentiles: tuple[float, float] = (0.5, 99.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class UNet:
+    """The 2.5D U-Net with attention [unet2d5]."""
+
+    channels: tuple[int, ...] = (16, 32, 48, 64, 80, 96)
+    kernels: tuple[Size, ...] = ((3, 3, 1), (3, 3, 1), (3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+    strides: tuple[Size, ...] = ((2, 2, 1), (2, 2, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
+    residual_units: int = 2
+    dropout: float = 0.1
+    # Weight of the attention maps' supervision, averaged over levels [unet2d5].
+    attention_weight: float = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the random changes to a training patch [ours]; 0 switches one off."""
+
+    rotation_degrees: float = 10.0
+    scale: float = 0.1
+    gamma: float = 0.3
+    contrast: float = 0.2
+    brightness: float = 0.1
+    noise: float = 0.05
+    bias: float = 0.2
+    # How often a patch is centred on a labelled voxel, so that small structures are seen.
+    foreground: float = 0.67
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """What every training run has."""
+
+    epochs: int = 200
+    # Optimiser steps an epoch; 0: as many as there are training cases.
+    steps_per_epoch: int = 0
+    batch_size: int = 1  # [paper]
+    patch_size: Size = (160, 160, 32)
+    learning_rate: float = 2e-4
+    # A checkpoint for inference every so many epochs (and the best, and the last).
+    checkpoint_every: int = 10
+    # Validation every so many epochs.
+    validate_every: int = 5
+    # Share of the cases kept for validation, by case (both ears together): 25 of 210 [paper].
+    validation_fraction: float = 0.12
+    # Full state for --resume every so many epochs.
+    save_every: int = 1
+    # Largest gradient norm; 0: no clipping.
+    gradient_clip: float = 0.0
+    seed: int = 0
+    preprocessing: Preprocessing = Preprocessing()
+
+
+@dataclasses.dataclass(frozen=True)
+class TranslationSettings(Training):
+    """CycleGAN and CUT; [cyclegan] where no other source is named."""
+
+    method: str = "cyclegan"
+    dims: int = 2
+    patch_size: Size = (160, 160, 1)
+    steps_per_epoch: int = 1000
+    # The last `decay_epochs` of all epochs bring the learning rate linearly to 0.
+    decay_epochs: int = 100
+    betas: tuple[float, float] = (0.5, 0.999)
+    base_channels: int = 64
+    residual_blocks: int = 9
+    discriminator_channels: int = 64
+    discriminator_layers: int = 3
+    cycle_weight: float = 10.0
+    identity_weight: float = 0.5
+    pool_size: int = 50
+    gan_weight: float = 1.0
+    nce_layers: tuple[int, ...] = (0, 4, 8, 12, 16)  # [cut]
+    nce_patches: int = 256  # [cut]
+    nce_temperature: float = 0.07  # [cut]
+    nce_width: int = 256  # [cut]
+    nce_weight: float = 1.0  # [cut]
+    nce_identity: bool = True  # [cut]
+    flip_equivariance: bool = False  # [cut], FastCUT
+
+
+@dataclasses.dataclass(frozen=True)
+class SegmentationSettings(Training):
+    """Supervised training of the 2.5D U-Net."""
+
+    classes: tuple[str, ...] = CLASSES
+    epochs: int = 300
+    learning_rate: float = 5e-4  # [paper]
+    weight_decay: float = 1e-4  # [paper]
+    # The learning rate falls as (1 - t)^power over the run.
+    decay_power: float = 0.9
+    # Factor on the labelled tumour's intensity, drawn from 1/x to x; 1: off (see README).
+    tumour_intensity: float = 1.0
+    unet: UNet = UNet()
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanTeacherSettings(SegmentationSettings):
+    """Mean teacher [mt]."""
+
+    epochs: int = 100
+    learning_rate: float = 5e-5  # [paper]
+    ema_decay_start: float = 0.99
+    ema_decay_end: float = 0.999
+    consistency_weight: float = 1.0
+    # Share of the run over which the consistency weight rises as exp(-5 (1 - t)^2).
+    consistency_ramp: float = 0.4
+
+
+@dataclasses.dataclass(frozen=True)
+class CutSegSettings(SegmentationSettings):
+    """CUT and the segmenter end to end, then fine-tuned on coarse target scans [paper]."""
+
+    epochs: int = 82
+    learning_rate: float = 2e-4
+    # Weight of the mean absolute difference to the teacher run's probabilities on real hrT2.
+    auxiliary_weight: float = 1.0
+    # Weight of the segmentation loss in the generator's gradient.
+    segmentation_weight: float = 1.0
+    # Target scans with in-plane spacing above this take part in the fine-tuning [paper].
+    fine_tune_above_mm: float = 0.5
+    fine_tune_epochs: int = 20
+    # Slices translated at once; the rest of a stack waits, with activation checkpointing.
+    slice_chunk: int = 8
+    translation: TranslationSettings = TranslationSettings(method="cut", pool_size=0)
+
+
+# CUT trains 200 + 200 epochs without a pool; FastCUT trades the identity term for flips [cut].
+METHODS: dict[str, dict[str, Any]] = {
+    "cyclegan": {},
+    "cut": {"epochs": 400, "decay_epochs": 200, "pool_size": 0},
+    "fastcut": {
+        "epochs": 200,
+        "decay_epochs": 50,
+        "pool_size": 0,
+        "nce_weight": 10.0,
+        "nce_identity": False,
+        "flip_equivariance": True,
+    },
+}
+# In three dimensions a step is a slab, not a slice: one a case and epoch, as deep as thin scans.
+THREE_DIMENSIONAL: dict[str, Any] = {"patch_size": (128, 128, 16), "steps_per_epoch": 0}
+
+# Sizes for tiny phantoms and a CPU. Same networks and objectives, smaller numbers.
+_SMALL_PREPROCESSING = {"preprocessing.spacing_mm": (1.0, 1.0, 1.5)}
+_SMALL_SEGMENTATION: dict[str, Any] = {
+    **_SMALL_PREPROCESSING,
+    "patch_size": (64, 64, 24),
+    "batch_size": 2,
+    "unet.channels": (8, 16, 24, 32, 40, 48),
+    "steps_per_epoch": 16,
+    "checkpoint_every": 5,
+    "validate_every": 3,
+}
+_SMALL_TRANSLATION: dict[str, Any] = {
+    **_SMALL_PREPROCESSING,
+    "patch_size": (64, 64, 1),
+    "batch_size": 4,
+    "base_channels": 16,
+    "residual_blocks": 6,
+    "discriminator_channels": 16,
+    "nce_patches": 128,
+    "epochs": 12,
+    "decay_epochs": 6,
+    "steps_per_epoch": 30,
+    "checkpoint_every": 3,
+    "validate_every": 3,
+}
+SMALL: dict[type, dict[str, Any]] = {
+    TranslationSettings: _SMALL_TRANSLATION,
+    SegmentationSettings: {**_SMALL_SEGMENTATION, "epochs": 30, "learning_rate": 2e-3},
+    MeanTeacherSettings: {**_SMALL_SEGMENTATION, "epochs": 10, "learning_rate": 5e-4},
+    CutSegSettings: {
+        **_SMALL_SEGMENTATION,
+        "epochs": 15,
+        "fine_tune_epochs": 3,
+        "learning_rate": 1e-3,
+        **{f"translation.{key}": value for key, value in _SMALL_TRANSLATION.items()},
+    },
+}
+SMALL_THREE_DIMENSIONAL: dict[str, Any] = {
+    "patch_size": (64, 64, 16),
+    "steps_per_epoch": 12,
+    "batch_size": 1,
+}
+PRESETS = ("paper", "small")
+
+
+def resolve(
+    kind: type[Settings],
+    *,
+    preset: str,
+    file: Path | None = None,
+    values: dict[str, Any] | None = None,
+    set_values: list[str] | None = None,
+) -> Settings:
+    """Return settings: `values` (options, None where unset) and `set_values` > file > preset.
+
+    Raises VsudaError for an unknown preset, key, or a value of the wrong type.
+    """
+    if preset not in PRESETS:
+        raise VsudaError(f"--preset {preset}", "is unknown", f"use {' or '.join(PRESETS)}")
+    chosen = {key: value for key, value in (values or {}).items() if value is not None}
+    chosen.update(_parse_assignment(text) for text in set_values or [])
+    from_file = _flatten(_read_toml(file)) if file else {}
+    base: dict[str, Any] = {}
+    if kind is TranslationSettings:
+        method = chosen.get("method", from_file.get("method", TranslationSettings.method))
+        dims = chosen.get("dims", from_file.get("dims", TranslationSettings.dims))
+        base.update(_method_values(str(method), int(dims)))
+        if preset == "small":
+            base.update(SMALL[kind])
+            base.update(SMALL_THREE_DIMENSIONAL if int(dims) == 3 else {})
+    elif preset == "small":
+        base.update(SMALL[kind])
+    source = file or "--set"
+    return from_flat(kind, {**base, **from_file, **chosen}, source)
+
+
+def _method_values(method: str, dims: int) -> dict[str, Any]:
+    if method not in METHODS:
+        raise VsudaError(f"--method {method}", "is unknown", f"use one of {', '.join(METHODS)}")
+    if dims not in (2, 3):
+        raise VsudaError(f"--dims {dims}", "is neither 2 nor 3", "use 2 or 3")
+    return {**METHODS[method], **(THREE_DIMENSIONAL if dims == 3 else {})}
+
+
+def to_dict(settings: Any) -> dict[str, Any]:
+    """Return settings as nested plain dictionaries and lists, ready for TOML and JSON."""
+    plain: dict[str, Any] = _without_tuples(dataclasses.asdict(settings))
+    return plain
+
+
+def from_dict(kind: type[Settings], nested: dict[str, Any], source: object) -> Settings:
+    """Build settings from nested dictionaries; every unknown or ill-typed key is refused."""
+    return from_flat(kind, _flatten(nested), source)
+
+
+def from_flat(kind: type[Settings], values: dict[str, Any], source: object) -> Settings:
+    """Build settings from `{"unet.dropout": 0.2, ...}`; `source` is named in errors."""
+    settings: Any = kind()
+    for key, value in values.items():
+        settings = _replaced(settings, key.split("."), value, f"{source}: {key}")
+    return typing.cast(Settings, settings)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return one `key: old -> new` line for each setting that differs."""
+    a, b = _flatten(old), _flatten(new)
+    return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+
+
+def _replaced(settings: Any, path: list[str], value: Any, where: str) -> Any:
+    name, *rest = path
+    if name not in {field.name for field in dataclasses.fields(settings)}:
+        known = ", ".join(field.name for field in dataclasses.fields(settings))
+        raise VsudaError(where, "is no setting of this command", f"known: {known}")
+    current = getattr(settings, name)
+    if rest:
+        if not dataclasses.is_dataclass(current):
+            raise VsudaError(where, "has no parts", f"set {name} itself")
+        return dataclasses.replace(settings, **{name: _replaced(current, rest, value, where)})
+    return dataclasses.replace(settings, **{name: _typed(current, value, where)})
+
+
+def _typed(current: Any, value: Any, where: str) -> Any:
+    """Return `value` in the type of the `current` one; lists become tuples, 1 may mean 1.0."""
+    if isinstance(current, tuple) and isinstance(value, (list, tuple)):
+        return tuple(_typed(current[0], item, where) for item in value)
+    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(current) is not type(value):
+        wanted = type(current).__name__
+        raise VsudaError(where, f"is {value!r}, which is no {wanted}", f"give a {wanted}")
+    return value
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise VsudaError(path, f"cannot be read as TOML ({error})", "correct the file") from error
+
+
+def _parse_assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise VsudaError(f"--set {text}", "is not KEY=VALUE", "write e.g. unet.dropout=0.2")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value
+
+
+def _flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _without_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_tuples(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_tuples(item) for item in value]
+    return value
