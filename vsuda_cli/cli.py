@@ -75,7 +75,7 @@ def _root(
 
 def main() -> NoReturn:
     """Run `vsuda`; every outcome ends here as one of the exit codes 0, 1, 2 and 130."""
-    # A requeued or cancelled job gets SIGTERM; it ends as Ctrl-C does, and leaves nothing half done.
+    # A requeued or cancelled job gets SIGTERM; it ends as Ctrl-C does.
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(_run())
 

@@ -90,8 +90,8 @@ class TranslationSettings(Training):
     dims: int = 2
     patch_size: Size = (160, 160, 1)
     steps_per_epoch: int = 1000
-    # The last `decay_epochs` of all epochs bring the learning rate linearly to 0.
-    decay_epochs: int = 100
+    # The last share of the epochs brings the learning rate linearly to 0: 100 of 200.
+    decay_share: float = 0.5
     betas: tuple[float, float] = (0.5, 0.999)
     base_channels: int = 64
     residual_blocks: int = 9
@@ -108,6 +108,11 @@ class TranslationSettings(Training):
     nce_weight: float = 1.0  # [cut]
     nce_identity: bool = True  # [cut]
     flip_equivariance: bool = False  # [cut], FastCUT
+
+    @property
+    def decay_epochs(self) -> int:
+        """The number of epochs over which the learning rate falls to 0."""
+        return round(self.epochs * self.decay_share)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,13 +162,14 @@ class CutSegSettings(SegmentationSettings):
     translation: TranslationSettings = TranslationSettings(method="cut", pool_size=0)
 
 
-# CUT trains 200 + 200 epochs without a pool; FastCUT trades the identity term for flips [cut].
+# CUT trains 200 + 200 epochs without a pool; FastCUT 150 + 50, and it trades the identity term
+# for flips [cut].
 METHODS: dict[str, dict[str, Any]] = {
     "cyclegan": {},
-    "cut": {"epochs": 400, "decay_epochs": 200, "pool_size": 0},
+    "cut": {"epochs": 400, "pool_size": 0},
     "fastcut": {
         "epochs": 200,
-        "decay_epochs": 50,
+        "decay_share": 0.25,
         "pool_size": 0,
         "nce_weight": 10.0,
         "nce_identity": False,
@@ -193,7 +199,6 @@ _SMALL_TRANSLATION: dict[str, Any] = {
     "discriminator_channels": 16,
     "nce_patches": 128,
     "epochs": 12,
-    "decay_epochs": 6,
     "steps_per_epoch": 30,
     "checkpoint_every": 3,
     "validate_every": 3,

@@ -1,0 +1,79 @@
+"""Random changes of training patches, batched on the training device."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vsuda_cli.config import Augmentation
+
+# Control points of the smooth field along each axis.
+BIAS_POINTS = 4
+
+
+def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
+    """Return images (B, 1, X, Y, Z) in [0, 1] with random gamma, contrast, bias field and noise.
+
+    Each image of the batch draws its own parameters; geometry stays.
+    """
+    device = images.device
+
+    def draw() -> Tensor:
+        unit = torch.rand(len(images), generator=generator, device=device) * 2 - 1
+        return unit.view(-1, 1, 1, 1, 1)
+
+    changed = images.clamp(1e-6, 1) ** torch.exp(ranges.gamma * draw())
+    if ranges.bias:
+        points = (len(images), 1, BIAS_POINTS, BIAS_POINTS, BIAS_POINTS)
+        field = torch.rand(points, generator=generator, device=device) * 2 - 1
+        smooth = functional.interpolate(
+            field, size=images.shape[2:], mode="trilinear", align_corners=True
+        )
+        changed = changed * torch.exp(ranges.bias * smooth)
+    changed = (changed - 0.5) * (1 + ranges.contrast * draw()) + 0.5 + ranges.brightness * draw()
+    if ranges.noise:
+        level = ranges.noise * draw().abs()
+        noise = torch.randn(changed.shape, generator=generator, device=device)
+        changed = changed + level * noise
+    return changed.clamp(0, 1)
+
+
+def vary_tumour(
+    images: Tensor, labels: Tensor, factor: float, generator: torch.Generator
+) -> Tensor:
+    """Multiply the voxels of label 1 by a factor from U(1/factor, factor), one an image.
+
+    images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z). After Choi, crossMoDA 2021.
+    """
+    unit = torch.rand(len(images), generator=generator, device=images.device)
+    drawn = 1 / factor + unit * (factor - 1 / factor)
+    gains = torch.where(labels == 1, drawn.view(-1, 1, 1, 1), 1.0)
+    return (images * gains[:, None]).clamp(0, 1)
+
+
+def random_patch_grid(
+    centre: Tensor,
+    patch_size: tuple[int, int, int],
+    volume_size: tuple[int, int, int],
+    ranges: Augmentation | None,
+    generator: torch.Generator,
+) -> Tensor:
+    """Return a sampling grid (1, X, Y, Z, 3) for `grid_sample(align_corners=True)`.
+
+    The patch lies around `centre` (3,) in voxels, turned about the z axis and scaled within
+    `ranges`. The in-plane spacing is the same along x and y, so a turn in voxels is one in mm.
+    """
+    device = centre.device
+    angle, zoom = 0.0, 1.0
+    if ranges is not None:
+        turn, stretch = (torch.rand(2, generator=generator, device=device) * 2 - 1).tolist()
+        angle = math.radians(ranges.rotation_degrees) * turn
+        zoom = 1 + ranges.scale * stretch
+    axes = [torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2 for n in patch_size]
+    x, y, z = torch.meshgrid(*axes, indexing="ij")
+    cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
+    voxels = torch.stack((cos * x - sin * y, sin * x + cos * y, z), dim=-1) + centre
+    extent = torch.tensor([max(n - 1, 1) for n in volume_size], device=device)
+    # grid_sample wants the last array axis first, from -1 to 1.
+    return (voxels / extent * 2 - 1).flip(-1)[None]

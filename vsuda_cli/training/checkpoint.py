@@ -1,0 +1,94 @@
+"""Weights as safetensors with what inference needs; full training state loaded weights-only."""
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io import atomic
+
+FORMAT = "vsuda-1"
+
+
+def save_weights(path: Path, models: dict[str, torch.nn.Module], metadata: dict[str, Any]) -> None:
+    """Save the weights of named models; `metadata` travels along as JSON."""
+    tensors: dict[str, Tensor] = {}
+    for name, model in models.items():
+        for key, tensor in model.state_dict().items():
+            # A copy of its own: safetensors refuses tensors that share memory.
+            tensors[f"{name}.{key}"] = tensor.detach().cpu().contiguous().clone()
+    with atomic.replacing(path) as temporary:
+        save_file(tensors, temporary, {"format": FORMAT, "vsuda": json.dumps(metadata)})
+
+
+def load_metadata(path: Path) -> dict[str, Any]:
+    """Return a weights file's metadata; raises VsudaError if it is no whole file of ours."""
+    with _opened(path) as stored:
+        header = stored.metadata() or {}
+        if header.get("format") != FORMAT:
+            raise VsudaError(path, "was not written by vsuda", "give a run's own checkpoint")
+        metadata: dict[str, Any] = json.loads(header["vsuda"])
+        return metadata
+
+
+def load_weights(path: Path, models: dict[str, torch.nn.Module]) -> None:
+    """Load weights into named models; raises VsudaError if they do not fit."""
+    with _opened(path) as stored:
+        keys = set(stored.keys())
+        for name, model in models.items():
+            wanted = model.state_dict()
+            found = {key for key in wanted if f"{name}.{key}" in keys}
+            if found != set(wanted):
+                missing = sorted(set(wanted) - found)
+                raise VsudaError(
+                    path, f"has no weights {name}.{missing[0]}", "give a run of the right kind"
+                )
+            try:
+                model.load_state_dict({key: stored.get_tensor(f"{name}.{key}") for key in wanted})
+            except RuntimeError as error:
+                raise VsudaError(
+                    path, f"does not fit the network ({error})", "use the run's own settings"
+                ) from error
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Save full training state; the one before is kept beside it as `previous.pt`."""
+    with atomic.replacing(path) as temporary:
+        torch.save(state, temporary)
+        if path.exists():
+            path.replace(previous(path))
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Load full training state, nothing but tensors and plain values.
+
+    Raises VsudaError if the file is damaged, foreign or holds any other object.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise VsudaError(path, f"is no whole training state ({first})", "delete it") from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise VsudaError(path, "was not written by vsuda", "delete it or use another run folder")
+    return state
+
+
+def previous(path: Path) -> Path:
+    """Return where the state before the last one is kept."""
+    return path.with_name("previous.pt")
+
+
+def _opened(path: Path) -> Any:
+    if not path.is_file():
+        raise VsudaError(path, "does not exist", "give a run folder with checkpoints")
+    try:
+        return safe_open(path, framework="pt", device="cpu")
+    except (SafetensorError, OSError) as error:
+        raise VsudaError(path, f"is no whole weights file ({error})", "copy it again") from error

@@ -1,0 +1,255 @@
+"""The one training loop: epochs, validation, checkpoints, resuming, logs, signals."""
+
+import json
+import logging
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from vsuda_cli import config
+from vsuda_cli.errors import InterruptedRunError, VsudaError
+from vsuda_cli.io import atomic
+from vsuda_cli.training import checkpoint
+from vsuda_cli.training.data import Batches
+from vsuda_cli.training.run import Run
+from vsuda_cli.training.samples import panel_png
+
+logger = logging.getLogger(__name__)
+
+Row = dict[str, float]
+
+
+class Objective(Protocol):
+    """What is trained: networks, losses and optimisers behind one step."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set learning rates and ramps for an epoch, counted from 0."""
+
+    def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step; return detached losses by name."""
+
+    def validate(self) -> dict[str, float]:
+        """Return validation metrics; empty if there is nothing to validate on."""
+
+    def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return named pictures, each (X, Y) or (X, Y, Z) in [0, 1]."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a bit-identical continuation needs."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+
+    def models_for_inference(self) -> dict[str, torch.nn.Module]:
+        """Return the networks whose weights a checkpoint holds."""
+
+
+class Watcher(Protocol):
+    """Who is told how a run goes on: the terminal, or nobody."""
+
+    def begin(self, total_steps: int, done_steps: int) -> None:
+        """Training starts, or goes on after `done_steps`."""
+
+    def step(self, text: str) -> None:
+        """One step is done; `text` names the losses from time to time, else it is empty."""
+
+    def epoch(self, row: Row) -> None:
+        """One epoch is done, with these losses and metrics."""
+
+
+def fit(
+    run: Run,
+    objective: Objective,
+    batches: Batches,
+    settings: config.Training,
+    *,
+    metadata: dict[str, Any],
+    metric: tuple[str, bool],
+    watcher: Watcher,
+) -> Path:
+    """Train until `settings.epochs` and return the best weights file.
+
+    Continues from the run's saved state if there is one. `metadata` is stored with the weights;
+    `metric` is (name, larger is better) of the validation metric that chooses the best epoch.
+    Without validation the last epoch is the best.
+
+    Raises VsudaError when a loss is no longer finite, and InterruptedRunError after SIGTERM,
+    SIGINT or SIGUSR1, once the state of the step just finished is saved.
+    """
+    loop = _Loop(run, objective, batches, settings, metadata, metric, watcher)
+    loop.restore()
+    with _stop_on_signals() as stop:
+        loop.train(stop)
+    return run.weights(loop.best_epoch or settings.epochs)
+
+
+class _Loop:
+    """The state of a run: where it stands and what it has logged."""
+
+    def __init__(
+        self,
+        run: Run,
+        objective: Objective,
+        batches: Batches,
+        settings: config.Training,
+        metadata: dict[str, Any],
+        metric: tuple[str, bool],
+        watcher: Watcher,
+    ) -> None:
+        self.run, self.objective, self.batches, self.settings = run, objective, batches, settings
+        self.metadata, self.metric, self.watcher = metadata, metric, watcher
+        self.steps = settings.steps_per_epoch or math.ceil(batches.cases() / settings.batch_size)
+        self.epoch, self.step = 0, 0
+        self.sums: dict[str, float] = {}
+        self.history: list[Row] = []
+        self.best_epoch, self.best_value = 0, math.nan
+
+    def train(self, stop: Callable[[], bool]) -> None:
+        done = self.epoch * self.steps + self.step
+        self.watcher.begin(self.settings.epochs * self.steps, done)
+        while self.epoch < self.settings.epochs:
+            self.objective.set_epoch(self.epoch)
+            batch: dict[str, Tensor] = {}
+            while self.step < self.steps:
+                batch = self.batches.draw()
+                self._take_step(batch)
+                if stop():
+                    self._save_state()
+                    raise InterruptedRunError(
+                        f"{self.run.folder}: stopped in epoch {self.epoch + 1} after step "
+                        f"{self.step}; continue with --resume"
+                    )
+            self._end_epoch(batch)
+
+    def _take_step(self, batch: dict[str, Tensor]) -> None:
+        losses = self.objective.update(batch)
+        names = list(losses)
+        # One transfer a step for all losses together.
+        values = torch.stack([losses[name].float() for name in names]).tolist()
+        self.step += 1
+        for name, value in zip(names, values, strict=True):
+            if not math.isfinite(value):
+                raise VsudaError(
+                    self.run.folder,
+                    f"loss {name} is {value} in epoch {self.epoch + 1}, step {self.step}",
+                    "the last checkpoint is kept: lower learning_rate or set gradient_clip",
+                )
+            self.sums[name] = self.sums.get(name, 0.0) + value
+        shown = " ".join(f"{n} {self.sums[n] / self.step:.3f}" for n in names)
+        self.watcher.step(shown)
+
+    def _end_epoch(self, batch: dict[str, Tensor]) -> None:
+        row: Row = {name: total / self.steps for name, total in self.sums.items()}
+        self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
+        last = self.epoch == self.settings.epochs
+        if last or self.epoch % self.settings.validate_every == 0:
+            row.update(self.objective.validate())
+            if batch:
+                self._save_samples(batch)
+        is_best = self._is_best(row, last)
+        if is_best or last or self.epoch % self.settings.checkpoint_every == 0:
+            self._save_weights()
+        if is_best:
+            self._save_best(row)
+        row = {"epoch": self.epoch, **row}
+        self.history.append(row)
+        self._write_metrics()
+        if last or self.epoch % self.settings.save_every == 0:
+            self._save_state()
+        self.watcher.epoch(row)
+
+    def _is_best(self, row: Row, last: bool) -> bool:
+        name, larger_is_better = self.metric
+        value = row.get(name)
+        if value is None:
+            return last and not self.best_epoch
+        better = value > self.best_value if larger_is_better else value < self.best_value
+        return better or math.isnan(self.best_value)
+
+    def _save_best(self, row: Row) -> None:
+        before = self.best_epoch
+        name = self.metric[0]
+        self.best_epoch, self.best_value = self.epoch, row.get(name, math.nan)
+        best = {"epoch": self.epoch, "metric": name, "value": row.get(name)}
+        atomic.write_text(self.run.best, json.dumps(best) + "\n")
+        # A best checkpoint that was overtaken goes, unless it is one of the regular ones.
+        if before and before != self.epoch and before % self.settings.checkpoint_every:
+            self.run.weights(before).unlink(missing_ok=True)
+
+    def _save_weights(self) -> None:
+        metadata = {**self.metadata, "epoch": self.epoch}
+        models = self.objective.models_for_inference()
+        checkpoint.save_weights(self.run.weights(self.epoch), models, metadata)
+
+    def _save_samples(self, batch: dict[str, Tensor]) -> None:
+        pictures = self.objective.pictures(batch)
+        path = self.run.samples / f"epoch-{self.epoch:04d}.png"
+        atomic.write_bytes(path, panel_png(pictures))
+
+    def _write_metrics(self) -> None:
+        lines = "".join(json.dumps(row) + "\n" for row in self.history)
+        atomic.write_text(self.run.metrics, lines)
+
+    def _save_state(self) -> None:
+        state = {
+            "format": checkpoint.FORMAT,
+            "epoch": self.epoch,
+            "step": self.step,
+            "sums": self.sums,
+            "history": self.history,
+            "best": [self.best_epoch, self.best_value],
+            "objective": self.objective.state_dict(),
+            "batches": self.batches.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+        checkpoint.save_state(self.run.state, state)
+
+    def restore(self) -> None:
+        """Go back to the last whole saved state, if there is one."""
+        for path in (self.run.state, checkpoint.previous(self.run.state)):
+            if not path.exists():
+                continue
+            try:
+                state = checkpoint.load_state(path)
+            except VsudaError as error:
+                logger.warning("%s; trying the one before", error)
+                continue
+            self.epoch, self.step = state["epoch"], state["step"]
+            self.sums, self.history = state["sums"], state["history"]
+            self.best_epoch, self.best_value = state["best"]
+            self.objective.load_state_dict(state["objective"])
+            self.batches.load_state_dict(state["batches"])
+            torch.set_rng_state(state["random"])
+            if state["random_cuda"] and torch.cuda.is_available():
+                torch.cuda.set_rng_state_all(state["random_cuda"])
+            logger.info("continuing after epoch %d, step %d", self.epoch, self.step)
+            return
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that tells whether a signal has asked for the end."""
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    # Handlers can be set in the main thread only; elsewhere the caller's handling stays.
+    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+    before: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, remember) for number in watched}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,182 @@
+"""A run's folder: settings, provenance, metrics, samples, checkpoints, and which one is best."""
+
+import json
+import platform
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import torch
+
+from vsuda_cli import __version__, config
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io import atomic
+from vsuda_cli.training import checkpoint
+
+RUN_FILES = ("config.toml", "run.json", "metrics.jsonl", "best.json", "samples", "checkpoints")
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths inside a run's folder."""
+
+    folder: Path
+
+    @property
+    def config(self) -> Path:
+        """Every resolved setting, as TOML."""
+        return self.folder / "config.toml"
+
+    @property
+    def provenance(self) -> Path:
+        """Command, versions, seed, device and data fingerprint, as JSON."""
+        return self.folder / "run.json"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object an epoch."""
+        return self.folder / "metrics.jsonl"
+
+    @property
+    def best(self) -> Path:
+        """Which epoch is best, by which metric, as JSON."""
+        return self.folder / "best.json"
+
+    @property
+    def samples(self) -> Path:
+        """Pictures of what the networks make of a batch."""
+        return self.folder / "samples"
+
+    @property
+    def state(self) -> Path:
+        """Full training state for resuming."""
+        return self.folder / "checkpoints" / "last.pt"
+
+    def weights(self, epoch: int) -> Path:
+        """Return the weights file after so many epochs."""
+        return self.folder / "checkpoints" / f"epoch-{epoch:04d}.safetensors"
+
+    def epochs(self) -> list[int]:
+        """Return the epochs that have a weights file, ascending."""
+        files = (self.folder / "checkpoints").glob("epoch-*.safetensors")
+        return sorted(int(file.stem.removeprefix("epoch-")) for file in files)
+
+    def exists(self) -> bool:
+        """Tell whether a run was started here."""
+        return self.config.exists()
+
+
+def start(run: Run, settings: config.Training, provenance: dict[str, Any], *, force: bool) -> None:
+    """Make a run's folder with its settings and provenance.
+
+    Raises VsudaError if there is something at its place and `force` is not set. With `force` the
+    files of the old run are removed, and nothing else.
+    """
+    if run.folder.exists() and not run.folder.is_dir():
+        raise VsudaError(run.folder, "is a file", "give a folder for the run")
+    if run.folder.exists() and any(run.folder.iterdir()):
+        if not force:
+            remedy = "use --resume to continue it, --force to start anew, or another folder"
+            raise VsudaError(run.folder, "exists already", remedy)
+        if not run.exists():
+            raise VsudaError(run.folder, "is a folder that is no run", "give another folder")
+        _remove_run_files(run)
+    run.samples.mkdir(parents=True, exist_ok=True)
+    run.state.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(run.provenance, json.dumps(provenance, indent=1) + "\n")
+    # Last: its presence says that the folder is complete enough to be resumed.
+    atomic.write_text(run.config, tomli_w.dumps(config.to_dict(settings)))
+
+
+def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) -> None:
+    """Raise VsudaError naming the first difference if a run was started in another way."""
+    old_settings = config.to_dict(config.from_dict(type(settings), _toml(run.config), run.config))
+    changed = config.differences(old_settings, config.to_dict(settings))
+    remedy = "give the same settings and data, or start another run"
+    if changed:
+        raise VsudaError(run.folder, f"was started with other settings: {changed[0]}", remedy)
+    old = read_provenance(run.folder)
+    for key in ("command", "data"):
+        if old.get(key) != provenance[key]:
+            text = f"was started with another {key}: {old.get(key)} -> {provenance[key]}"
+            raise VsudaError(run.folder, text, remedy)
+
+
+def describe(command: str, data: dict[str, str], device: torch.device, seed: int) -> dict[str, Any]:
+    """Return a run's provenance; `data` maps each input to the digest of its files."""
+    return {
+        "command": command,
+        "arguments": sys.argv[1:],
+        "data": data,
+        "seed": seed,
+        "device": str(device),
+        "versions": {
+            "vsuda": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+        },
+    }
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Return a run's provenance; raises VsudaError if the folder is no run."""
+    path = Run(folder).provenance
+    try:
+        provenance: dict[str, Any] = json.loads(path.read_text())
+        return provenance
+    except (OSError, ValueError) as error:
+        raise VsudaError(
+            folder, "is not a training run", "give a folder made by a *-train command"
+        ) from error
+
+
+def choose_weights(folder: Path, wanted: str) -> tuple[int, Path]:
+    """Return (epoch, weights file) for `best`, `last` or an epoch's number.
+
+    Raises VsudaError if the folder is no run or has no such checkpoint.
+    """
+    run = Run(folder)
+    read_provenance(folder)
+    epochs = run.epochs()
+    if not epochs:
+        raise VsudaError(folder, "has no checkpoint yet", "train it first")
+    if wanted == "last":
+        return epochs[-1], run.weights(epochs[-1])
+    if wanted == "best":
+        if not run.best.exists():
+            raise VsudaError(folder, "has no best.json", "use --checkpoint last or an epoch")
+        epoch = int(json.loads(run.best.read_text())["epoch"])
+    elif wanted.isdecimal():
+        epoch = int(wanted)
+    else:
+        raise VsudaError(f"--checkpoint {wanted}", "is unknown", "use best, last or an epoch")
+    if epoch not in epochs:
+        known = ", ".join(map(str, epochs))
+        raise VsudaError(folder, f"has no checkpoint of epoch {epoch}", f"there are: {known}")
+    return epoch, run.weights(epoch)
+
+
+def metadata_of(weights: Path) -> dict[str, Any]:
+    """Return what a weights file says about itself: kind, settings, epoch."""
+    return checkpoint.load_metadata(weights)
+
+
+def _remove_run_files(run: Run) -> None:
+    for name in RUN_FILES:
+        path = run.folder / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise VsudaError(path, f"cannot be read ({error})", "start another run") from error
