@@ -36,9 +36,6 @@ class Objective(Protocol):
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step; return detached losses by name."""
 
-    def validate(self) -> dict[str, float]:
-        """Return validation metrics; empty if there is nothing to validate on."""
-
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return named pictures, each (X, Y) or (X, Y, Z) in [0, 1]."""
 
@@ -71,20 +68,22 @@ def fit(
     batches: Batches,
     settings: config.Training,
     *,
+    validate: Callable[[], dict[str, float]],
     metadata: dict[str, Any],
     metric: tuple[str, bool],
     watcher: Watcher,
 ) -> Path:
     """Train until `settings.epochs` and return the best weights file.
 
-    Continues from the run's saved state if there is one. `metadata` is stored with the weights;
-    `metric` is (name, larger is better) of the validation metric that chooses the best epoch.
-    Without validation the last epoch is the best.
+    Continues from the run's saved state if there is one. `validate` returns metrics by name, or
+    nothing if there is nothing to validate on; `metric` is (name, larger is better) of the one that
+    chooses the best epoch, and without it the last epoch is the best. `metadata` is stored with the
+    weights.
 
     Raises VsudaError when a loss is no longer finite, and InterruptedRunError after SIGTERM,
     SIGINT or SIGUSR1, once the state of the step just finished is saved.
     """
-    loop = _Loop(run, objective, batches, settings, metadata, metric, watcher)
+    loop = _Loop(run, objective, batches, settings, validate, metadata, metric, watcher)
     loop.restore()
     with _stop_on_signals() as stop:
         loop.train(stop)
@@ -100,12 +99,14 @@ class _Loop:
         objective: Objective,
         batches: Batches,
         settings: config.Training,
+        validate: Callable[[], dict[str, float]],
         metadata: dict[str, Any],
         metric: tuple[str, bool],
         watcher: Watcher,
     ) -> None:
         self.run, self.objective, self.batches, self.settings = run, objective, batches, settings
-        self.metadata, self.metric, self.watcher = metadata, metric, watcher
+        self.validate, self.metric = validate, metric
+        self.metadata, self.watcher = metadata, watcher
         self.steps = settings.steps_per_epoch or math.ceil(batches.cases() / settings.batch_size)
         self.epoch, self.step = 0, 0
         self.sums: dict[str, float] = {}
@@ -151,7 +152,7 @@ class _Loop:
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
         last = self.epoch == self.settings.epochs
         if last or self.epoch % self.settings.validate_every == 0:
-            row.update(self.objective.validate())
+            row.update(self.validate())
             if batch:
                 self._save_samples(batch)
         is_best = self._is_best(row, last)

@@ -1,0 +1,52 @@
+"""Feature vectors at random positions, projected for the contrastive loss (Park et al. 2020)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Added to lengths before dividing by them.
+_EPSILON = 1e-7
+
+
+class PatchSampler(nn.Module):
+    """One two-layer perceptron for each feature map, ending on the unit sphere.
+
+    The perceptrons are made at once from the known channel counts, so that saved weights always
+    have the same names and shapes.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int = 256) -> None:
+        super().__init__()
+        self.projections = nn.ModuleList(
+            nn.Sequential(nn.Linear(count, width), nn.ReLU(inplace=True), nn.Linear(width, width))
+            for count in channels
+        )
+
+    def forward(self, features: Sequence[Tensor], positions: Sequence[Tensor]) -> list[Tensor]:
+        """Return (B, P, width) unit vectors for each map (B, C, X, Y[, Z]) at its positions (P,).
+
+        Give the positions of `draw_positions` to both the query and the key features.
+        """
+        projected = []
+        for feature, where, project in zip(features, positions, self.projections, strict=True):
+            vectors = feature.flatten(2).index_select(2, where).transpose(1, 2)
+            # In single precision: a dot product of 256 products decides between close patches.
+            projected.append(functional.normalize(project(vectors).float(), dim=-1, eps=_EPSILON))
+        return projected
+
+
+def draw_positions(
+    features: Sequence[Tensor], patches: int, generator: torch.Generator
+) -> list[Tensor]:
+    """Return flat voxel indices, up to `patches` different ones for each feature map.
+
+    They are drawn on the CPU, so they are the same on every device.
+    """
+    positions = []
+    for feature in features:
+        voxels = feature[0, 0].numel()
+        drawn = torch.randperm(voxels, generator=generator)[:patches]
+        positions.append(drawn.to(feature.device, non_blocking=True))
+    return positions

@@ -1,0 +1,163 @@
+"""The residual translation network of CycleGAN and CUT, in two and three dimensions.
+
+Johnson et al. 2016 as used by Zhu et al. 2017 (CycleGAN) and Park et al. 2020 (CUT).
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vsuda_cli.networks.anisotropic import (
+    ReflectionPad,
+    check_dims,
+    convolution,
+    instance_norm,
+    transposed_convolution,
+)
+from vsuda_cli.networks.blur import BlurDown, BlurUp
+from vsuda_cli.networks.padding import crop, margins_to_multiple, pad_reflect
+
+# The plane is halved twice and doubled twice.
+_MULTIPLE = 4
+# Number of the first residual block among `layers`.
+FIRST_BLOCK = 12
+
+
+class ResnetGenerator(nn.Module):
+    """An image in [0, 1] to an image in [0, 1] of the same size.
+
+    Inside, intensities are in [-1, 1] (the networks' own range, ended by tanh) and the plane is
+    mirrored at its borders up to a multiple of 4. In three dimensions the slices are never
+    down-sampled: the first and last kernel are (7, 7, 3), the others 3 x 3 x 3, the strides
+    (2, 2, 1); slabs of any thickness go through, one slice included.
+
+    `layers` are numbered as in CUT with anti-aliasing: 0 the padded input, 1-3 first convolution,
+    normalisation, ReLU; 4-7 and 8-11 convolution (128 and 256 channels at base 64), normalisation,
+    ReLU, blur and halve; 12 + i residual block i. Without anti-aliasing the convolutions 4 and 8
+    halve and the layers 7 and 11 do nothing, so that a number means the same layer in both.
+    """
+
+    def __init__(
+        self,
+        dims: int,
+        base_channels: int = 64,
+        blocks: int = 9,
+        antialias: bool = False,
+        in_channels: int = 1,
+        out_channels: int = 1,
+    ) -> None:
+        super().__init__()
+        check_dims(dims)
+        self.dims = dims
+        self.in_channels = in_channels
+        self.base_channels = base_channels
+        self.blocks = blocks
+        wide = 4 * base_channels
+        layers: list[nn.Module] = [
+            ReflectionPad(dims, (3, 1)),
+            convolution(dims, in_channels, base_channels, (7, 3)),
+            instance_norm(dims, base_channels),
+            nn.ReLU(inplace=True),
+        ]
+        for channels in (base_channels, 2 * base_channels):
+            layers += _halve(dims, channels, 2 * channels, antialias)
+        layers += [ResidualBlock(dims, wide) for _ in range(blocks)]
+        for channels in (wide, wide // 2):
+            layers += _double(dims, channels, channels // 2, antialias)
+        layers += [
+            ReflectionPad(dims, (3, 1)),
+            convolution(dims, base_channels, out_channels, (7, 3)),
+            nn.Tanh(),
+        ]
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the translation of `x`, (B, 1, X, Y[, Z]) in [0, 1]."""
+        return self.forward_with_features(x, ())[0]
+
+    def forward_with_features(
+        self, x: Tensor, layers: Sequence[int]
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Return the translation and what `encode(x, layers)` returns, in one pass."""
+        self.feature_channels(layers)
+        multiples = (_MULTIPLE, _MULTIPLE, 1)[: self.dims]
+        margins = margins_to_multiple(x.shape[2:], multiples)
+        features, y = self._run(pad_reflect(2 * x - 1, margins), layers, len(self.layers))
+        return (crop(y, margins) + 1) / 2, features
+
+    def encode(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
+        """Return the outputs of the numbered `layers` for `x` in [0, 1], in rising order.
+
+        Nothing after the last one is computed. Their grids include the padding.
+        """
+        self.feature_channels(layers)
+        multiples = (_MULTIPLE, _MULTIPLE, 1)[: self.dims]
+        margins = margins_to_multiple(x.shape[2:], multiples)
+        return self._run(pad_reflect(2 * x - 1, margins), layers, max(layers) + 1)[0]
+
+    def feature_channels(self, layers: Sequence[int]) -> list[int]:
+        """Return the channel count of each layer; raise ValueError for one past the encoder."""
+        channels = []
+        for number in sorted(layers):
+            if not 0 <= number < FIRST_BLOCK + self.blocks:
+                raise ValueError(
+                    f"layer {number} is not in the encoder, whose layers end at "
+                    f"{FIRST_BLOCK + self.blocks - 1} with {self.blocks} residual blocks"
+                )
+            widths = (self.in_channels, self.base_channels)
+            channels.append(
+                widths[min(number, 1)]
+                if number < 4
+                else self.base_channels * min(number // 4, 2) * 2
+            )
+        return channels
+
+    def _run(self, x: Tensor, layers: Sequence[int], stop: int) -> tuple[list[Tensor], Tensor]:
+        features = []
+        for number in range(stop):
+            x = self.layers[number](x)
+            if number in layers:
+                features.append(x)
+        return features, x
+
+
+class ResidualBlock(nn.Module):
+    """x + norm(conv(relu(norm(conv(x))))), mirrored at the borders."""
+
+    def __init__(self, dims: int, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            ReflectionPad(dims, (1, 1)),
+            convolution(dims, channels, channels, (3, 3)),
+            instance_norm(dims, channels),
+            nn.ReLU(inplace=True),
+            ReflectionPad(dims, (1, 1)),
+            convolution(dims, channels, channels, (3, 3)),
+            instance_norm(dims, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return a tensor of the shape of `x`."""
+        return torch.add(x, self.body(x))
+
+
+def _halve(dims: int, in_channels: int, out_channels: int, antialias: bool) -> list[nn.Module]:
+    stride = (1, 1) if antialias else (2, 1)
+    return [
+        convolution(dims, in_channels, out_channels, (3, 3), stride, padding=(1, 1)),
+        instance_norm(dims, out_channels),
+        nn.ReLU(inplace=True),
+        BlurDown(dims) if antialias else nn.Identity(),
+    ]
+
+
+def _double(dims: int, in_channels: int, out_channels: int, antialias: bool) -> list[nn.Module]:
+    if antialias:
+        enlarge = [
+            BlurUp(dims),
+            convolution(dims, in_channels, out_channels, (3, 3), padding=(1, 1)),
+        ]
+    else:
+        enlarge = [transposed_convolution(dims, in_channels, out_channels)]
+    return [*enlarge, instance_norm(dims, out_channels), nn.ReLU(inplace=True)]

@@ -1,0 +1,119 @@
+"""Mean teacher: a student learns from labels and from agreeing with its own moving average."""
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vsuda_cli.config import MeanTeacherSettings
+from vsuda_cli.networks.unet2d5 import UNet2d5
+from vsuda_cli.training.augmentation import augment_intensity
+from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.segmentation import Segmentation, clip_gradients, predict_classes
+
+
+class MeanTeacher(Segmentation):
+    """The objective of `mt-train`; what is validated, saved and exported is the teacher.
+
+    After Tarvainen and Valpola 2017. Labelled patches are pseudo target images, unlabelled ones
+    real target images that student and teacher see with different random intensities.
+    """
+
+    def __init__(self, settings: MeanTeacherSettings, device: torch.device) -> None:
+        super().__init__(settings, device)
+        self._mt = settings
+        self._weight = 0.0
+        self._ema_limit = settings.ema_decay_start
+        self._updates = 0
+        self.teacher = _frozen_copy(self.network)
+
+    def start_from_student(self) -> None:
+        """Make the teacher equal to the student, after initial weights were loaded."""
+        self.teacher = _frozen_copy(self.network)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the learning rate, the consistency weight's ramp and the EMA's largest decay."""
+        super().set_epoch(epoch)
+        progress = epoch / max(1.0, self._mt.consistency_ramp * self._mt.epochs)
+        self._weight = self._mt.consistency_weight * ramp(progress)
+        # A short memory while the student still changes fast, a long one afterwards.
+        ramping = progress < 1
+        self._ema_limit = self._mt.ema_decay_start if ramping else self._mt.ema_decay_end
+
+    def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step on `labelled`, `labelled_label` and `unlabelled` (B, 1, X, Y, Z)."""
+        images, labels = self.augmented(batch)
+        ranges = self._mt.augmentation
+        for_student = augment_intensity(batch["unlabelled"], ranges, self._generator)
+        for_teacher = augment_intensity(batch["unlabelled"], ranges, self._generator)
+        self.network.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        with autocast(self._device):
+            losses = self._loss(self.network, images, labels)
+            student = self.network(for_student).float().softmax(dim=1)
+            with torch.no_grad():
+                teacher = self.teacher(for_teacher).float().softmax(dim=1)
+        losses["consistency"] = self._weight * (student - teacher).square().mean()
+        torch.stack(list(losses.values())).sum().backward()
+        clip_gradients(self.network, self._mt.gradient_clip)
+        self._optimiser.step()
+        self._updates += 1
+        update_average(self.teacher, self.network, ema_decay(self._updates, self._ema_limit))
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the teacher makes of a labelled and an unlabelled patch."""
+        labelled, real = batch["labelled"][:1], batch["unlabelled"][:1]
+        return {
+            "pseudo": labelled[0, 0],
+            "label": batch["labelled_label"][0],
+            "teacher on pseudo": predict_classes(self.teacher, labelled, self._device)[0],
+            "real": real[0, 0],
+            "teacher on real": predict_classes(self.teacher, real, self._device)[0],
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return student, teacher, optimiser, generator and the number of updates."""
+        own = {"teacher": self.teacher.state_dict(), "updates": self._updates}
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        super().load_state_dict(state)
+        self.teacher.load_state_dict(state["teacher"])
+        self._updates = state["updates"]
+
+    def models_for_inference(self) -> dict[str, torch.nn.Module]:
+        """Return the teacher as the segmenter."""
+        return {"segmenter": self.teacher}
+
+
+def ramp(progress: float) -> float:
+    """Return exp(-5 (1 - t)^2) for t from 0 to 1, and 1 beyond (Laine and Aila 2017)."""
+    return math.exp(-5 * (1 - min(progress, 1.0)) ** 2)
+
+
+def ema_decay(updates: int, limit: float) -> float:
+    """Return min(1 - 1 / (t + 1), limit): early on the average forgets its start quickly."""
+    return min(1 - 1 / (updates + 1), limit)
+
+
+@torch.no_grad()
+def update_average(average: torch.nn.Module, current: torch.nn.Module, decay: float) -> None:
+    """Move the average's parameters towards the current ones; buffers follow too."""
+    for mean, value in zip(average.parameters(), current.parameters(), strict=True):
+        mean.lerp_(value, 1 - decay)
+    for mean, value in zip(average.buffers(), current.buffers(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
+def _frozen_copy(network: UNet2d5) -> UNet2d5:
+    teacher = copy.deepcopy(network)
+    teacher.requires_grad_(False)
+    # Dropout is a noise for the student; the teacher's opinion is its average.
+    return teacher.eval()

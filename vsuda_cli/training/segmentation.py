@@ -1,0 +1,196 @@
+"""Supervised segmentation: Dice and cross-entropy, with supervised attention maps."""
+
+from typing import Any
+
+import torch
+from monai.losses import DiceCELoss
+from torch import Tensor
+
+from vsuda_cli.config import SegmentationSettings, UNet
+from vsuda_cli.networks.unet2d5 import UNet2d5
+from vsuda_cli.training.augmentation import augment_intensity, vary_tumour
+from vsuda_cli.training.data import Item
+from vsuda_cli.training.precision import autocast
+
+VALIDATION_METRIC = ("validation_dice", True)
+
+
+def build_unet(settings: UNet, class_count: int) -> UNet2d5:
+    """Return the segmentation network; `class_count` includes the background."""
+    return UNet2d5(
+        in_channels=1,
+        class_count=class_count,
+        channels=settings.channels,
+        kernels=settings.kernels,
+        strides=settings.strides,
+        residual_units=settings.residual_units,
+        dropout=settings.dropout,
+    )
+
+
+class SegmentationLoss:
+    """Dice + cross-entropy on the output, binary cross-entropy-free Dice on the attention maps.
+
+    After Wang et al. 2019: every attention map is held against the max-pooled foreground mask, so
+    label 2 is no target value of 2.
+    """
+
+    def __init__(self, attention_weight: float) -> None:
+        self._attention_weight = attention_weight
+        # Over the batch: a patch without tumour has a Dice of its own only with the others.
+        self._main = DiceCELoss(
+            include_background=False, to_onehot_y=True, softmax=True, batch=True
+        )
+
+    def __call__(self, network: UNet2d5, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return `segmentation` and `attention` losses.
+
+        images: (B, 1, X, Y, Z); labels: (B, X, Y, Z) class indices.
+        """
+        logits, maps = network.forward_with_attention(images)
+        targets = network.attention_targets((labels > 0)[:, None].float())
+        attention = [
+            _soft_dice_loss(found.float(), wanted)
+            for found, wanted in zip(maps, targets, strict=True)
+        ]
+        return {
+            "segmentation": self._main(logits.float(), labels[:, None].long()),
+            "attention": self._attention_weight * torch.stack(attention).mean(),
+        }
+
+
+def _soft_dice_loss(found: Tensor, wanted: Tensor) -> Tensor:
+    overlap = (found * wanted).sum()
+    return 1 - (2 * overlap + 1e-5) / (found.sum() + wanted.sum() + 1e-5)
+
+
+class Segmentation:
+    """The objective of `seg-train`."""
+
+    def __init__(self, settings: SegmentationSettings, device: torch.device) -> None:
+        torch.manual_seed(settings.seed)
+        self._settings = settings
+        self._device = device
+        self.network = build_unet(settings.unet, len(settings.classes) + 1).to(device)
+        self._loss = SegmentationLoss(settings.unet.attention_weight)
+        self._optimiser = torch.optim.Adam(
+            self.network.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+        )
+        self._generator = torch.Generator(device).manual_seed(settings.seed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the polynomially falling learning rate."""
+        set_learning_rate(self._optimiser, polynomial_rate(self._settings, epoch))
+
+    def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step on `labelled` (B, 1, X, Y, Z) and `labelled_label` (B, X, Y, Z)."""
+        images, labels = self.augmented(batch)
+        self.network.train()
+        self._optimiser.zero_grad(set_to_none=True)
+        with autocast(self._device):
+            losses = self._loss(self.network, images, labels)
+        torch.stack(list(losses.values())).sum().backward()
+        clip_gradients(self.network, self._settings.gradient_clip)
+        self._optimiser.step()
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Return the labelled images with random intensities, and their labels."""
+        images, labels = batch["labelled"], batch["labelled_label"]
+        if self._settings.tumour_intensity != 1:
+            images = vary_tumour(images, labels, self._settings.tumour_intensity, self._generator)
+        return augment_intensity(images, self._settings.augmentation, self._generator), labels
+
+    def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return image, label and prediction of the batch's first patch."""
+        images, labels = batch["labelled"][:1], batch["labelled_label"][0]
+        return {
+            "image": images[0, 0],
+            "label": labels,
+            "prediction": predict_classes(self.network, images, self._device)[0],
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return network, optimiser and generator."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        self.network.load_state_dict(state["network"])
+        self._optimiser.load_state_dict(state["optimiser"])
+        self._generator.set_state(state["generator"])
+
+    def models_for_inference(self) -> dict[str, torch.nn.Module]:
+        """Return the segmenter."""
+        return {"segmenter": self.network}
+
+
+@torch.no_grad()
+def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> Tensor:
+    """Return the most probable class (B, X, Y, Z) of images (B, 1, X, Y, Z), in evaluation mode."""
+    was_training = network.training
+    network.eval()
+    with autocast(device):
+        classes = network(images).argmax(dim=1)
+    network.train(was_training)
+    return classes
+
+
+def validation_dice(
+    network: UNet2d5, items: list[Item], classes: tuple[str, ...], device: torch.device
+) -> dict[str, float]:
+    """Return the Dice of each class, and `validation_dice`, their mean.
+
+    Voxels are counted over all crops of a subject, then Dice is averaged over subjects; a class
+    that a subject lacks and that is not predicted there counts as 1.
+    """
+    if not items:
+        return {}
+    counts: dict[str, Tensor] = {}
+    for item in items:
+        found = predict_classes(network, item.image[None], device)[0]
+        wanted = _require_label(item)
+        rows = [
+            torch.stack(
+                [((found == c) & (wanted == c)).sum(), (found == c).sum() + (wanted == c).sum()]
+            )
+            for c in range(1, len(classes) + 1)
+        ]
+        counts[item.subject] = counts.get(item.subject, 0) + torch.stack(rows)
+    dice = {}
+    for index, name in enumerate(classes):
+        values = []
+        for count in counts.values():
+            overlap, total = count[index].tolist()
+            values.append(2 * overlap / total if total else 1.0)
+        dice[f"validation_dice_{name}"] = sum(values) / len(values)
+    return {**dice, VALIDATION_METRIC[0]: sum(dice.values()) / len(dice)}
+
+
+def _require_label(item: Item) -> Tensor:
+    if item.label is None:
+        raise ValueError(f"{item.case} has no label")
+    return item.label
+
+
+def polynomial_rate(settings: SegmentationSettings, epoch: int) -> float:
+    """Return the learning rate of an epoch: lr (1 - epoch / epochs)^power."""
+    return float(settings.learning_rate * (1 - epoch / settings.epochs) ** settings.decay_power)
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set one learning rate for all parameters."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def clip_gradients(network: torch.nn.Module, largest_norm: float) -> None:
+    """Scale gradients down to a norm; 0 leaves them as they are."""
+    if largest_norm > 0:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), largest_norm)
