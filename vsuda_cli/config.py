@@ -148,8 +148,10 @@ class MeanTeacherSettings(SegmentationSettings):
 class CutSegSettings(SegmentationSettings):
     """CUT and the segmenter end to end, then fine-tuned on coarse target scans [paper]."""
 
-    epochs: int = 82
-    learning_rate: float = 2e-4
+    epochs: int = 82  # [paper]
+    learning_rate: float = 2e-4  # [paper]
+    # The generator is trained already; it goes on at this rate, which falls with the segmenter's.
+    translation_rate: float = 2e-4  # [paper]
     # Weight of the mean absolute difference to the teacher run's probabilities on real hrT2.
     auxiliary_weight: float = 1.0
     # Weight of the segmentation loss in the generator's gradient.
@@ -159,7 +161,6 @@ class CutSegSettings(SegmentationSettings):
     fine_tune_epochs: int = 20
     # Slices translated at once; the rest of a stack waits, with activation checkpointing.
     slice_chunk: int = 8
-    translation: TranslationSettings = TranslationSettings(method="cut", pool_size=0)
 
 
 # CUT trains 200 + 200 epochs without a pool; FastCUT 150 + 50, and it trades the identity term
@@ -212,7 +213,6 @@ SMALL: dict[type, dict[str, Any]] = {
         "epochs": 15,
         "fine_tune_epochs": 3,
         "learning_rate": 1e-3,
-        **{f"translation.{key}": value for key, value in _SMALL_TRANSLATION.items()},
     },
 }
 SMALL_THREE_DIMENSIONAL: dict[str, Any] = {

@@ -113,6 +113,10 @@ class Bar:
         """Count finished steps; `note` stands at the end of the line."""
         self._shown.update(self._task, advance=steps, note=note)
 
+    def expect(self, total: int) -> None:
+        """Set how many steps there will be, once that is known."""
+        self._shown.update(self._task, total=total)
+
     def start_at(self, steps: int) -> None:
         """Count steps that an earlier run has done already."""
         self._shown.update(self._task, completed=steps)

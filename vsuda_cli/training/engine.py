@@ -25,6 +25,7 @@ from vsuda_cli.training.samples import panel_png
 logger = logging.getLogger(__name__)
 
 Row = dict[str, float]
+Validate = Callable[[], Row]
 
 
 class Objective(Protocol):
@@ -68,7 +69,7 @@ def fit(
     batches: Batches,
     settings: config.Training,
     *,
-    validate: Callable[[], dict[str, float]],
+    validate: Validate,
     metadata: dict[str, Any],
     metric: tuple[str, bool],
     watcher: Watcher,
@@ -99,7 +100,7 @@ class _Loop:
         objective: Objective,
         batches: Batches,
         settings: config.Training,
-        validate: Callable[[], dict[str, float]],
+        validate: Validate,
         metadata: dict[str, Any],
         metric: tuple[str, bool],
         watcher: Watcher,

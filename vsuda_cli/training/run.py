@@ -72,23 +72,31 @@ class Run:
 def start(run: Run, settings: config.Training, provenance: dict[str, Any], *, force: bool) -> None:
     """Make a run's folder with its settings and provenance.
 
-    Raises VsudaError if there is something at its place and `force` is not set. With `force` the
-    files of the old run are removed, and nothing else.
+    With `force` the files of an old run are removed, and nothing else. Raises like check_free.
     """
-    if run.folder.exists() and not run.folder.is_dir():
-        raise VsudaError(run.folder, "is a file", "give a folder for the run")
-    if run.folder.exists() and any(run.folder.iterdir()):
-        if not force:
-            remedy = "use --resume to continue it, --force to start anew, or another folder"
-            raise VsudaError(run.folder, "exists already", remedy)
-        if not run.exists():
-            raise VsudaError(run.folder, "is a folder that is no run", "give another folder")
-        _remove_run_files(run)
+    check_free(run, force=force)
+    _remove_run_files(run)
     run.samples.mkdir(parents=True, exist_ok=True)
     run.state.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(run.provenance, json.dumps(provenance, indent=1) + "\n")
     # Last: its presence says that the folder is complete enough to be resumed.
     atomic.write_text(run.config, tomli_w.dumps(config.to_dict(settings)))
+
+
+def check_free(run: Run, *, force: bool) -> None:
+    """Raise VsudaError if a run cannot be started in its folder.
+
+    An empty folder is free; one that holds a run is free with `force`; any other is not.
+    """
+    if run.folder.exists() and not run.folder.is_dir():
+        raise VsudaError(run.folder, "is a file", "give a folder for the run")
+    if not run.folder.exists() or not any(run.folder.iterdir()):
+        return
+    if not run.exists():
+        raise VsudaError(run.folder, "is a folder that is no run", "give another folder")
+    if not force:
+        remedy = "use --resume to continue it, --force to start anew, or another folder"
+        raise VsudaError(run.folder, "exists already", remedy)
 
 
 def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) -> None:

@@ -1,0 +1,45 @@
+# make demo   the whole chain on made-up heads, with a table of scores and a report at the end
+# make test   lint, types, import layers and tests
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+# One thread a core is fastest for networks this small; users of big machines set their own.
+export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
+
+.PHONY: demo test test-slow lint clean help
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# make/make/p' Makefile
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/vsuda phantom $(DEMO)/data --size tiny --skip-existing
+	$(MAKE) --no-print-directory -f examples/paper/Makefile VSUDA=$(BIN)/vsuda DATA=$(DEMO)/data \
+	  OUT=$(DEMO)/work PRESET=small INPLANE=1.0 EPOCHS_2D='8 last' EPOCHS_3D='8 last' all
+	@echo "report: $(DEMO)/work/report.html"
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -m 'not slow' --cov
+
+test-slow: $(VENV)/installed-test
+	$(BIN)/pytest -m slow
+
+clean:
+	rm -rf $(DEMO) $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage .hypothesis

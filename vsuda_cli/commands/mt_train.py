@@ -1,0 +1,95 @@
+"""`vsuda mt-train`: adapt a segmenter to unlabelled images with a mean teacher."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vsuda_cli.options import TrainingOptions, expand_options
+
+
+@expand_options
+def mt_train(
+    labelled: Annotated[
+        str, typer.Argument(help="Folder of pseudo target images with their _Label maps.")
+    ],
+    unlabelled: Annotated[str, typer.Argument(help="Folder of real target images.")],
+    run: Annotated[Path, typer.Argument(help="Folder of the run; its weights are the teacher's.")],
+    options: TrainingOptions,
+    validation: Annotated[
+        str | None,
+        typer.Option("--validation", help="Labelled images to validate on, instead of a split."),
+    ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", help="Run whose best weights student and teacher start from."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
+    ] = None,
+) -> None:
+    """Adapt a segmentation network to unlabelled target images with a mean teacher.
+
+    Example: vsuda mt-train pseudo crops/target_training runs/mt --init runs/seg
+    """
+    from vsuda_cli.commands import segmenting
+    from vsuda_cli.commands.training import (
+        begin,
+        digest,
+        dry_run,
+        load_items,
+        resolve_settings,
+        train,
+    )
+    from vsuda_cli.config import MeanTeacherSettings
+    from vsuda_cli.io.cases import find_images, labelled_images
+    from vsuda_cli.training.data import Batches
+    from vsuda_cli.training.engine import Objective, Validate
+    from vsuda_cli.training.mean_teacher import MeanTeacher
+    from vsuda_cli.training.precision import choose_device
+    from vsuda_cli.training.segmentation import VALIDATION_METRIC
+
+    names = segmenting.class_names(classes)
+    settings = resolve_settings(MeanTeacherSettings, options, classes=names)
+    cases = labelled_images(labelled)
+    held_out = labelled_images(validation) if validation else []
+    real = [(image, None) for image in find_images(unlabelled)]
+    begin(run, options)
+    if options.dry_run:
+        dry_run(run, settings, options)
+        return
+    device = choose_device(options.device)
+    data = {
+        "labelled": digest(cases),
+        "unlabelled": digest(real),
+        "validation": digest(held_out),
+        "init": segmenting.weights_digest(init),
+    }
+
+    def make() -> tuple[Objective, Batches, Validate]:
+        training, kept = segmenting.load_labelled(cases, held_out, settings, device)
+        target = load_items("Loading target images", real, settings.preprocessing, 1, device)
+        objective = MeanTeacher(settings, device)
+        if init:
+            segmenting.start_from(init, objective.network, settings)
+            objective.start_from_student()
+        batches = Batches(
+            {
+                "labelled": segmenting.labelled_sampler(training, settings),
+                "unlabelled": segmenting.unlabelled_sampler(target, settings),
+            }
+        )
+        validate = segmenting.validation_of(lambda: objective.teacher, kept, settings, device)
+        return objective, batches, validate
+
+    train(
+        run,
+        "mt-train",
+        settings,
+        options,
+        data=data,
+        make=make,
+        metric=VALIDATION_METRIC,
+        device=device,
+    )

@@ -1,0 +1,113 @@
+"""What the commands that train a segmenter share."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vsuda_cli import config, console
+from vsuda_cli.commands.training import load_items
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.cases import CaseFile
+
+if TYPE_CHECKING:
+    import torch
+
+    from vsuda_cli.networks.unet2d5 import UNet2d5
+    from vsuda_cli.training.data import Item, PatchSampler
+    from vsuda_cli.training.engine import Validate
+
+Labelled = Sequence[tuple[CaseFile, Path]]
+
+
+def class_names(text: str | None) -> list[str] | None:
+    """Return the names in `VS,cochlea`, or None; raises VsudaError for empty or double names."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) != len(names):
+        raise VsudaError(f"--classes {text}", "has empty or double names", "write e.g. VS,cochlea")
+    return names
+
+
+def load_labelled(
+    cases: Labelled,
+    held_out: Labelled,
+    settings: config.SegmentationSettings,
+    device: "torch.device",
+) -> tuple[list["Item"], list["Item"]]:
+    """Return training and validation items: `held_out` if there are any, else a split by subject."""
+    from vsuda_cli.training.data import split
+
+    count = len(settings.classes) + 1
+    items = load_items("Loading labelled images", cases, settings.preprocessing, count, device)
+    if held_out:
+        title = "Loading validation images"
+        return items, load_items(title, held_out, settings.preprocessing, count, device)
+    training, kept = split(items, settings.validation_fraction, settings.seed)
+    subjects = sorted({item.subject for item in kept})
+    console.say(f"{len(training)} crops to train on; validation: {', '.join(subjects) or 'none'}")
+    return training, kept
+
+
+def labelled_sampler(
+    items: list["Item"], settings: config.SegmentationSettings
+) -> "PatchSampler":
+    """Return the sampler of labelled patches."""
+    from vsuda_cli.training.data import PatchSampler
+
+    return PatchSampler(
+        items, settings.patch_size, settings.batch_size, settings.augmentation, settings.seed
+    )
+
+
+def unlabelled_sampler(
+    items: list["Item"], settings: config.SegmentationSettings
+) -> "PatchSampler":
+    """Return the sampler of unlabelled patches, with a random stream of its own."""
+    from vsuda_cli.training.data import PatchSampler
+
+    return PatchSampler(
+        items, settings.patch_size, settings.batch_size, settings.augmentation, settings.seed + 1
+    )
+
+
+def validation_of(
+    network: "Callable[[], UNet2d5]",
+    items: list["Item"],
+    settings: config.SegmentationSettings,
+    device: "torch.device",
+) -> "Validate":
+    """Return the function that scores the network on held-out items."""
+    from vsuda_cli.training.segmentation import validation_dice
+
+    return lambda: validation_dice(network(), items, settings.classes, device)
+
+
+def start_from(
+    run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings
+) -> None:
+    """Load the best weights of another run into a network of the same architecture and classes."""
+    from vsuda_cli.training import checkpoint
+    from vsuda_cli.training.run import choose_weights
+
+    epoch, weights = choose_weights(run_folder, "best")
+    metadata = checkpoint.load_metadata(weights)
+    theirs = metadata["settings"].get("classes")
+    if theirs != list(settings.classes):
+        raise VsudaError(
+            run_folder,
+            f"was trained on classes {theirs}, not {list(settings.classes)}",
+            "give the same --classes",
+        )
+    checkpoint.load_weights(weights, {"segmenter": network})
+    console.say(f"starting from {run_folder}, epoch {epoch}")
+
+
+def weights_digest(run_folder: Path | None) -> str:
+    """Return the fingerprint of a run's best weights, or nothing without a run."""
+    from vsuda_cli.training.data import fingerprint
+    from vsuda_cli.training.run import choose_weights
+
+    if run_folder is None:
+        return ""
+    return fingerprint([choose_weights(run_folder, "best")[1]])
