@@ -1,0 +1,129 @@
+"""Cutting boxes out of scans and putting results back, by affines alone."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from vsuda_cli.images.resampling import resample_to_grid
+
+Affine = NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+# Voxels around a crop's outline within which its nearest neighbours are sought.
+RIM = 2
+
+
+def to_canonical(array: NDArray[Scalar], affine: Affine) -> tuple[NDArray[Scalar], Affine]:
+    """Permute and flip the axes (X, Y, Z) so that they run closest to right, anterior, superior.
+
+    Voxels keep their values and their places in the world: nothing is interpolated.
+    """
+    orientation = nib.orientations.io_orientation(affine)
+    turned = nib.orientations.apply_orientation(array, orientation)
+    to_old_index = nib.orientations.inv_ornt_aff(orientation, array.shape[:3])
+    return np.ascontiguousarray(turned), affine @ to_old_index
+
+
+def mirror(array: NDArray[Scalar], affine: Affine) -> tuple[NDArray[Scalar], Affine]:
+    """Flip the first array axis; the affine carries the flip, so that world coordinates stay true.
+
+    In canonical order that shows a left ear as a right one. Twice is the identity.
+    """
+    return np.ascontiguousarray(array[::-1]), affine @ flip_index(array.shape[0])
+
+
+def flip_index(size: int) -> Affine:
+    """Return the 4x4 matrix that maps index i of the first axis to size - 1 - i."""
+    flip = np.eye(4)
+    flip[0, 0] = -1
+    flip[0, 3] = size - 1
+    return flip
+
+
+def bounding_box(
+    points: NDArray[np.float64], affine: Affine
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return start and size, in voxels, of the smallest box that holds world points (n, 3)."""
+    indices = points @ np.linalg.inv(affine)[:3, :3].T + np.linalg.inv(affine)[:3, 3]
+    low = np.floor(indices.min(axis=0) + 0.5 + 1e-6).astype(int)
+    high = np.ceil(indices.max(axis=0) - 0.5 - 1e-6).astype(int)
+    size = np.maximum(1, high - low + 1)
+    return _triple(low), _triple(size)
+
+
+def resize_box(
+    start: Sequence[int], size: Sequence[int], wanted: Sequence[int]
+) -> tuple[int, int, int]:
+    """Return the start of a box of `wanted` voxels with the same centre."""
+    return _triple(np.asarray(start) + (np.asarray(size) - np.asarray(wanted)) // 2)
+
+
+def cut_box(
+    array: NDArray[Scalar], affine: Affine, start: Sequence[int], size: Sequence[int]
+) -> tuple[NDArray[Scalar], Affine]:
+    """Cut a box of `size` voxels that begins at index `start`, which may be negative.
+
+    What lies outside the field of view is 0: background in a label map, and left out of intensity
+    statistics in an image.
+    """
+    cut = np.zeros(tuple(size), dtype=array.dtype)
+    inside_array, inside_cut = [], []
+    for first, length, available in zip(start, size, array.shape, strict=True):
+        low, high = max(first, 0), max(min(first + length, available), 0)
+        high = max(high, low)
+        inside_array.append(slice(low, high))
+        inside_cut.append(slice(low - first, high - first))
+    if all(part.stop > part.start for part in inside_array):
+        cut[tuple(inside_cut)] = array[tuple(inside_array)]
+    return cut, affine @ _translation(np.asarray(start, dtype=np.float64))
+
+
+def place_back(
+    label: NDArray[np.uint8],
+    label_affine: Affine,
+    shape: Sequence[int],
+    affine: Affine,
+    into: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """Put a crop's labels (X, Y, Z) back on a scan's grid of `shape`, nearest neighbour.
+
+    Where the crop lies, how its axes run and whether it is mirrored is all in `label_affine`. On
+    the scan's own voxels nothing is interpolated. Labels merge into a copy of `into`; what is
+    labelled there already stays.
+    """
+    result = np.zeros(tuple(shape), dtype=np.uint8) if into is None else into.copy()
+    # Only the scan's voxels around the crop are visited: crops are small.
+    corners = np.array(list(itertools.product(*((-0.5, n - 0.5) for n in label.shape))))
+    to_scan = np.linalg.solve(affine, label_affine)
+    indices = corners @ to_scan[:3, :3].T + to_scan[:3, 3]
+    low = np.maximum(np.floor(indices.min(axis=0)).astype(int) - RIM, 0)
+    high = np.minimum(np.ceil(indices.max(axis=0)).astype(int) + RIM + 1, np.asarray(shape[:3]))
+    if (high <= low).any():
+        return result
+    sub_affine = affine @ _translation(low.astype(np.float64))
+    placed = resample_to_grid(
+        label.astype(np.float32), label_affine, _triple(high - low), sub_affine, order=0
+    ).astype(np.uint8)
+    part = result[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    part[...] = np.where(part == 0, placed, part)
+    return result
+
+
+def world_points(mask: NDArray[Any], affine: Affine) -> NDArray[np.float64]:
+    """Return the world coordinates (n, 3) in mm of a mask's non-zero voxels."""
+    points: NDArray[np.float64] = np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
+    return points
+
+
+def _translation(offset: NDArray[np.float64]) -> Affine:
+    matrix = np.eye(4)
+    matrix[:3, 3] = offset
+    return matrix
+
+
+def _triple(values: NDArray[Any]) -> tuple[int, int, int]:
+    return int(values[0]), int(values[1]), int(values[2])
