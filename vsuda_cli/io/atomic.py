@@ -17,8 +17,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary name starts with a dot and ends in `.partial`, so no command takes it for an image.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Forty characters are at most 160 bytes: the temporary name is never longer than a name may be.
     handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name[:80]}.", suffix=PARTIAL_SUFFIX
+        dir=path.parent, prefix=f".{path.name[:40]}.", suffix=PARTIAL_SUFFIX
     )
     os.close(handle)
     temporary = Path(name)

@@ -80,12 +80,16 @@ def find_probabilities(source: str | Path) -> list[CaseFile]:
 
 
 def label_beside(image: CaseFile, folder: Path | None = None) -> Path | None:
-    """Return the label map of an image's case, in the image's own folder or in `folder`."""
-    for suffix in SUFFIXES:
-        path = (folder or image.path.parent) / f"{image.case}_{LABEL}{suffix}"
-        if path.exists():
-            return path
-    return None
+    """Return the label map of an image's case, in the image's own folder or in `folder`.
+
+    Raises VsudaError if there are two, `.nii.gz` and `.nii`.
+    """
+    stem = f"{image.case}_{LABEL}"
+    paths = [(folder or image.path.parent) / f"{stem}{suffix}" for suffix in SUFFIXES]
+    found = [path for path in paths if path.exists()]
+    if len(found) > 1:
+        raise VsudaError(found[1], f"is a second label map beside {found[0].name}", "keep one")
+    return found[0] if found else None
 
 
 def labelled_images(source: str | Path, labels: Path | None = None) -> list[tuple[CaseFile, Path]]:

@@ -91,7 +91,7 @@ def load_label(path: Path, class_count: int | None = None) -> Volume:
     if array.dtype.kind not in "iub":
         rounded = np.rint(array)
         # A scale factor of 1/255 or a float header moves a whole number by rounding only.
-        if not np.allclose(array, rounded, atol=1e-3):
+        if not (np.isfinite(array).all() and np.allclose(array, rounded, atol=1e-3)):
             raise VsudaError(path, "holds values that are no whole numbers", "give a label map")
         array = rounded
     low, high = (array.min(), array.max()) if array.size else (0, 0)
@@ -155,6 +155,7 @@ _UNREADABLE = (
     nib.wrapstruct.WrapStructError,
     EOFError,
     OSError,
+    OverflowError,
     zlib.error,
     ValueError,
 )
@@ -169,8 +170,12 @@ def _open(path: Path) -> Any:
     try:
         raw = _read_bytes(path, HEADER_BYTES)
         image_class = nib.Nifti2Image if raw[:4] in _NIFTI2_SIZES else nib.Nifti1Image
+        # nibabel's own checks turn a pixel size of 0 into 1 and drop signs: look before they do.
+        as_stored = image_class.header_class.from_fileobj(io.BytesIO(raw), check=False)
+        _refuse_qform_without_spacing(path, as_stored)
         header = image_class.header_class.from_fileobj(io.BytesIO(raw))
         _refuse_impossible_size(path, header)
+        _refuse_colours_and_complex(path, header)
         return image_class.from_filename(path)
     except _UNREADABLE as error:
         raise VsudaError(path, f"is not a readable NIfTI file ({error})", "replace it") from error
@@ -181,6 +186,18 @@ def _read_bytes(path: Path, most: int) -> bytes:
     with opener(path, "rb") as stream:
         raw: bytes = stream.read(most)
     return raw
+
+
+def _refuse_qform_without_spacing(path: Path, header: Any) -> None:
+    spacing = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) > 0 and spacing.min() <= 0:
+        raise VsudaError(path, f"has voxel spacing {spacing.tolist()} mm", "repair its header")
+
+
+def _refuse_colours_and_complex(path: Path, header: Any) -> None:
+    if header.get_data_dtype().kind not in "iuf":
+        name = header.get_value_label("datatype")
+        raise VsudaError(path, f"holds {name} voxels", "give an image with one real value a voxel")
 
 
 def _refuse_impossible_size(path: Path, header: Any) -> None:
