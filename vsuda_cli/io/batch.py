@@ -14,6 +14,14 @@ from vsuda_cli.io.nifti import is_whole
 
 logger = logging.getLogger(__name__)
 
+# What OpenMP, OpenBLAS, MKL and ITK read.
+THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -99,19 +107,21 @@ def run(
         for job in jobs:
             yield job, _attempt(function, job)
         return
+    if not jobs:
+        return
     unfinished = list(jobs)
-    for job, outcome in _run_pool(unfinished, function, workers):
+    for job, outcome in _run_pool(jobs, function, workers):
         unfinished.remove(job)
         yield job, outcome
     # The pool broke: some worker was killed, and nobody can tell which case it had. Each case left
     # is tried in a process of its own, so that only the culprit fails.
     for job in unfinished:
-        finished = dict(_run_pool([job], function, 1))
         died = Failure(
             job.case,
             f"{job.case}: its worker process was killed (out of memory?); use fewer --workers",
         )
-        yield job, finished.get(job, died)
+        alone = [outcome for _, outcome in _run_pool([job], function, 1)]
+        yield job, alone[0] if alone else died
 
 
 def _run_pool(
@@ -119,11 +129,16 @@ def _run_pool(
 ) -> Iterator[tuple[Job, JobResult | Failure]]:
     from joblib.externals.loky import ProcessPoolExecutor
 
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(
-        max_workers=min(workers, len(jobs)), initializer=_limit_threads, initargs=(threads,)
-    ) as pool:
-        futures = {pool.submit(_attempt, function, job): job for job in jobs}
+    # Set before a worker loads any library: NumPy's reads its limit when it is imported.
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    limits = dict.fromkeys(THREAD_LIMITS, threads)
+    with ProcessPoolExecutor(max_workers=min(workers, len(jobs)), env=limits) as pool:
+        futures = {}
+        try:
+            for job in jobs:
+                futures[pool.submit(_attempt, function, job)] = job
+        except BrokenProcessPool:
+            logger.debug("a worker died before all cases were handed out")
         for future in as_completed(futures):
             try:
                 yield futures[future], future.result()
@@ -141,9 +156,3 @@ def _attempt(function: Callable[..., JobResult], job: Job) -> JobResult | Failur
         return Failure(job.case, f"{where}: {error.strerror or error}; check space and permissions")
     except MemoryError:
         return Failure(job.case, f"{job.case}: out of memory; use fewer --workers")
-
-
-def _limit_threads(threads: int) -> None:
-    # Read by OpenMP, MKL and ITK when they load, which in a worker is after this.
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS"):
-        os.environ[variable] = str(threads)

@@ -10,7 +10,9 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from vsuda_cli.errors import VsudaError
@@ -39,7 +41,7 @@ class Geometry:
     @property
     def spacing_mm(self) -> NDArray[np.float64]:
         """Voxel size along each array axis: the affine's column norms."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return _column_norms(self.affine)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Volume:
     @property
     def spacing_mm(self) -> NDArray[np.float64]:
         """Voxel size along each array axis: the affine's column norms."""
-        return np.linalg.norm(self.affine[:3, :3], axis=0)
+        return _column_norms(self.affine)
 
 
 def read_geometry(path: Path) -> Geometry:
@@ -151,8 +153,8 @@ def is_whole(path: Path) -> bool:
 _NIFTI2_SIZES = (struct.pack("<i", 540), struct.pack(">i", 540))
 _UNREADABLE = (
     HeaderDataError,
-    nib.filebasedimages.ImageFileError,
-    nib.wrapstruct.WrapStructError,
+    ImageFileError,
+    WrapStructError,
     EOFError,
     OSError,
     OverflowError,
@@ -231,13 +233,18 @@ def _affine(image: Any, path: Path) -> NDArray[np.float64]:
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all():
         raise VsudaError(path, "has NaN in its affine", "repair: vsuda check --fix")
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = _column_norms(affine)
     if spacing.min() < SPACING_RANGE_MM[0] or spacing.max() > SPACING_RANGE_MM[1]:
         raise VsudaError(path, f"has voxel spacing {spacing.tolist()} mm", "repair its header")
     directions = affine[:3, :3] / spacing
     if np.abs(directions.T @ directions - np.eye(3)).max() > SHEAR_TOLERANCE:
         raise VsudaError(path, "has a sheared affine", "repair: vsuda check --fix")
     return affine
+
+
+def _column_norms(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    norms: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
+    return norms
 
 
 def _data(image: Any, path: Path) -> NDArray[Any]:
