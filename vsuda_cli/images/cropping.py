@@ -1,6 +1,5 @@
 """Cutting boxes out of scans and putting results back, by affines alone."""
 
-import itertools
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -8,6 +7,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from vsuda_cli.images.geometry import corners, flip_index, inverse, transform, translation
 from vsuda_cli.images.resampling import resample_to_grid
 
 Affine = NDArray[np.float64]
@@ -36,19 +36,11 @@ def mirror(array: NDArray[Scalar], affine: Affine) -> tuple[NDArray[Scalar], Aff
     return np.ascontiguousarray(array[::-1]), affine @ flip_index(array.shape[0])
 
 
-def flip_index(size: int) -> Affine:
-    """Return the 4x4 matrix that maps index i of the first axis to size - 1 - i."""
-    flip = np.eye(4)
-    flip[0, 0] = -1
-    flip[0, 3] = size - 1
-    return flip
-
-
 def bounding_box(
     points: NDArray[np.float64], affine: Affine
 ) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Return start and size, in voxels, of the smallest box that holds world points (n, 3)."""
-    indices = points @ np.linalg.inv(affine)[:3, :3].T + np.linalg.inv(affine)[:3, 3]
+    indices = transform(inverse(affine), points)
     low = np.floor(indices.min(axis=0) + 0.5 + 1e-6).astype(int)
     high = np.ceil(indices.max(axis=0) - 0.5 - 1e-6).astype(int)
     size = np.maximum(1, high - low + 1)
@@ -79,7 +71,7 @@ def cut_box(
         inside_cut.append(slice(low - first, high - first))
     if all(part.stop > part.start for part in inside_array):
         cut[tuple(inside_cut)] = array[tuple(inside_array)]
-    return cut, affine @ _translation(np.asarray(start, dtype=np.float64))
+    return cut, affine @ translation(np.asarray(start, dtype=np.float64))
 
 
 def place_back(
@@ -97,14 +89,13 @@ def place_back(
     """
     result = np.zeros(tuple(shape), dtype=np.uint8) if into is None else into.copy()
     # Only the scan's voxels around the crop are visited: crops are small.
-    corners = np.array(list(itertools.product(*((-0.5, n - 0.5) for n in label.shape))))
-    to_scan = np.linalg.solve(affine, label_affine)
-    indices = corners @ to_scan[:3, :3].T + to_scan[:3, 3]
+    outline = corners(np.full(3, -0.5), np.asarray(label.shape) - 0.5)
+    indices = transform(inverse(affine) @ label_affine, outline)
     low = np.maximum(np.floor(indices.min(axis=0)).astype(int) - RIM, 0)
     high = np.minimum(np.ceil(indices.max(axis=0)).astype(int) + RIM + 1, np.asarray(shape[:3]))
     if (high <= low).any():
         return result
-    sub_affine = affine @ _translation(low.astype(np.float64))
+    sub_affine = affine @ translation(low.astype(np.float64))
     placed = resample_to_grid(
         label.astype(np.float32), label_affine, _triple(high - low), sub_affine, order=0
     ).astype(np.uint8)
@@ -115,14 +106,7 @@ def place_back(
 
 def world_points(mask: NDArray[Any], affine: Affine) -> NDArray[np.float64]:
     """Return the world coordinates (n, 3) in mm of a mask's non-zero voxels."""
-    points: NDArray[np.float64] = np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
-    return points
-
-
-def _translation(offset: NDArray[np.float64]) -> Affine:
-    matrix = np.eye(4)
-    matrix[:3, 3] = offset
-    return matrix
+    return transform(affine, np.argwhere(mask).astype(np.float64))
 
 
 def _triple(values: NDArray[Any]) -> tuple[int, int, int]:

@@ -1,0 +1,169 @@
+"""What `vsuda atlas` works out: the most typical case, and the box around all its ears."""
+
+import itertools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.images import cropping, ears
+from vsuda_cli.images.geometry import Affine, inverse, transform
+from vsuda_cli.images.pictures import Picture, contact_sheet
+from vsuda_cli.images.registration import (
+    Registration,
+    Template,
+    make_template,
+    register_left,
+    register_right,
+)
+from vsuda_cli.io.batch import Failure, Job, JobResult, run
+from vsuda_cli.io.cases import CaseFile
+from vsuda_cli.io.nifti import load_image, load_label, same_grid
+
+logger = logging.getLogger(__name__)
+
+Pair = tuple[CaseFile, Path]
+
+
+@dataclass(frozen=True)
+class BuiltAtlas:
+    """The chosen case: image and region of interest (1 inside) on one grid, RAS mm."""
+
+    case: str
+    array: NDArray[np.float32]
+    region: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    affine: Affine
+
+
+def build(pairs: Sequence[Pair], sample: int, margin_mm: float, workers: int) -> BuiltAtlas:
+    """Choose the most typical of the labelled cases and the box that holds every ear's labels.
+
+    Raises VsudaError if a label map is empty or on another grid, or if fewer than half of the
+    cases can be registered to the chosen one.
+    """
+    chosen = choose([image for image, _ in pairs], sample, workers)
+    logger.info("the most typical case is %s", chosen.case)
+    jobs = [Job(image.case, (), (image, label, chosen)) for image, label in pairs]
+    boxes = []
+    for job, result in run(jobs, ear_boxes, workers):
+        if isinstance(result, Failure):
+            logger.warning("%s", result.message)
+        else:
+            boxes.append((job.case, result.record["boxes"]))
+    if 2 * len(boxes) < len(pairs):
+        raise VsudaError(
+            chosen.path,
+            f"only {len(boxes)} of {len(pairs)} cases could be registered to it",
+            "look at the source images with vsuda check",
+        )
+    every = np.array([box for _, both in sorted(boxes) for box in both])
+    label = next(path for image, path in pairs if image == chosen)
+    return _with_box(chosen, label, every[:, 0].min(axis=0), every[:, 1].max(axis=0), margin_mm)
+
+
+def choose(images: Sequence[CaseFile], sample: int, workers: int) -> CaseFile:
+    """Register an even sample of the cases against each other; return the one most like the rest.
+
+    A pair that cannot be registered counts as similarity 0.
+    """
+    picked = [images[i] for i in ears.sample_evenly(len(images), sample)]
+    if len(picked) == 1:
+        return picked[0]
+    jobs = []
+    for (i, one), (j, other) in itertools.combinations(enumerate(picked), 2):
+        jobs.append(Job(f"{i} {j}", (), (one, other)))
+    table = np.zeros((len(picked), len(picked)))
+    for job, result in run(jobs, compare, workers):
+        i, j = (int(part) for part in job.case.split())
+        if isinstance(result, Failure):
+            logger.debug("%s", result.message)
+        else:
+            table[i, j] = table[j, i] = result.record["similarity"]
+    if not table.any():
+        raise VsudaError(
+            picked[0].path.parent,
+            "holds no two cases that can be registered to each other",
+            "look at the images with vsuda check",
+        )
+    return picked[ears.most_typical(table)]
+
+
+def compare(one: CaseFile, other: CaseFile) -> JobResult:
+    """Register one case to another; the record holds their similarity."""
+    found = register_right(one.path, _template(one), _template(other))
+    return JobResult((), {"similarity": found.similarity})
+
+
+def ear_boxes(image: CaseFile, label_path: Path, atlas: CaseFile) -> JobResult:
+    """Register a labelled case to the atlas; the record holds `boxes`, the extent of each ear.
+
+    Each box is low and high corner in the atlas' voxel indices, canonical order, of the labels of
+    one ear; the left ear's are mirrored onto the right.
+    """
+    label = load_label(label_path)
+    if not same_grid(load_image(image.path), label):
+        raise VsudaError(label_path, f"is on another grid than {image.path.name}", "resample it")
+    array, affine = cropping.to_canonical(label.array, label.affine)
+    if not array.any():
+        raise VsudaError(label_path, "marks nothing", "give label maps of both ears")
+    scan, template = _template(image), _template(atlas)
+    if image == atlas:
+        right = Registration(np.eye(4), 1.0, "itself")
+    else:
+        right = register_right(image.path, scan, template)
+    left = register_left(image.path, scan, template, right)
+    atlas_volume = load_image(atlas.path)
+    _, atlas_affine = cropping.to_canonical(atlas_volume.array, atlas_volume.affine)
+    boxes = []
+    for points in ears.components(array, affine):
+        registration = right if _is_right(points, right, left) else left
+        index = transform(inverse(atlas_affine) @ registration.to_atlas, points)
+        boxes.append((index.min(axis=0), index.max(axis=0)))
+    return JobResult((), {"boxes": boxes})
+
+
+def picture(built: BuiltAtlas) -> bytes:
+    """Return a PNG of the atlas with its region (1) and its own labels (2 and up) outlined."""
+    shown = np.where(built.label > 0, built.label + 1, built.region).astype(np.uint8)
+    spacing = np.linalg.norm(built.affine[:3, :3], axis=0)
+    return contact_sheet([Picture(built.case, built.array, spacing, shown)])
+
+
+def _template(image: CaseFile) -> Template:
+    volume = load_image(image.path)
+    return make_template(*cropping.to_canonical(volume.array, volume.affine))
+
+
+def _is_right(points: NDArray[np.float64], right: Registration, left: Registration) -> bool:
+    """Tell whether a structure lies on the right: of itself and its mirror image, the one there."""
+    centre = points.mean(axis=0)[None]
+    mirrored = transform(inverse(right.to_atlas) @ left.to_atlas, centre)
+    return bool(centre[0, 0] > mirrored[0, 0])
+
+
+def _with_box(
+    image: CaseFile,
+    label_path: Path,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    margin_mm: float,
+) -> BuiltAtlas:
+    """Return the atlas, padded where the box reaches beyond its field of view."""
+    volume, labels = load_image(image.path), load_label(label_path)
+    array, affine = cropping.to_canonical(volume.array, volume.affine)
+    label, _ = cropping.to_canonical(labels.array, labels.affine)
+    margin = margin_mm / np.linalg.norm(affine[:3, :3], axis=0)
+    first, last = np.floor(low - margin).astype(int), np.ceil(high + margin).astype(int)
+    start = np.minimum(first, 0)
+    size = np.maximum(last + 1, array.shape) - start
+    padded, new_affine = cropping.cut_box(array, affine, start.tolist(), size.tolist())
+    padded_label, _ = cropping.cut_box(label, affine, start.tolist(), size.tolist())
+    region = np.zeros(padded.shape, dtype=np.uint8)
+    a, b = first - start, last - start + 1
+    region[a[0] : b[0], a[1] : b[1], a[2] : b[2]] = 1
+    return BuiltAtlas(image.case, padded, region, padded_label, new_affine)

@@ -1,0 +1,91 @@
+"""`vsuda crop`: cut both inner ears out of whole scans."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vsuda_cli.options import BatchOptions, expand_options
+
+
+@expand_options
+def crop(
+    images: Annotated[str, typer.Argument(help="Folder of scans, one scan, or - for a list.")],
+    out: Annotated[Path, typer.Argument(help="Folder for <case>_R_<tag> and <case>_L_<tag>.")],
+    atlas: Annotated[Path, typer.Option("--atlas", help="Image of a typical head.")],
+    roi: Annotated[Path, typer.Option("--roi", help="Region of the atlas' right ear, as a mask.")],
+    options: BatchOptions,
+    labels: Annotated[
+        Path | None,
+        typer.Option("--labels", help="Folder of label maps, if they are not beside the scans."),
+    ] = None,
+    side: Annotated[
+        str, typer.Option("--side", metavar="both|left|right", help="Which ears to cut out.")
+    ] = "both",
+    size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="X,Y,Z", help="Voxels of every crop, about its middle."),
+    ] = None,
+    spacing: Annotated[
+        str | None,
+        typer.Option("--spacing", metavar="X,Y,Z", help="Resample crops to this spacing in mm."),
+    ] = None,
+) -> None:
+    """Cut both inner ears out of scans, by registering each to one atlas.
+
+    Left ears are mirrored, so that all look like right ones; every crop's affine still tells where
+    it lies in the scan. Label maps beside the scans are cut alike. transforms/ and qc.png record
+    how it went. A scan that cannot be registered is a failed case.
+
+    Example: vsuda crop target crops --atlas atlas/atlas_ceT1.nii.gz --roi atlas/atlas_ROI.nii.gz
+    """
+    from vsuda_cli.commands.ear_crops import (
+        SIDES,
+        CropSettings,
+        crop_case,
+        crop_outputs,
+        load_atlas,
+        record_path,
+        write_sheet,
+    )
+    from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.io.batch import Job
+    from vsuda_cli.io.cases import find_images, label_beside, refuse_same_folder
+
+    if side not in SIDES:
+        raise VsudaError(f"--side {side}", "is unknown", "write both, left or right")
+    sides = SIDES[side]
+    wanted_size = None if size is None else _three("--size", size, int)
+    wanted_spacing = None if spacing is None else _three("--spacing", spacing, float)
+    settings = CropSettings(atlas, roi, sides, wanted_size, wanted_spacing)
+    cases = find_images(images)
+    refuse_same_folder(out, [images, atlas, *([] if labels is None else [labels])])
+    load_atlas(atlas, roi)
+    jobs = []
+    for case in cases:
+        label = label_beside(case, labels)
+        outputs = crop_outputs(out, case, sides, label is not None)
+        record = record_path(out, case.case)
+        jobs.append(Job(case.case, (*outputs, record), (case, label, settings, out)))
+    outcome = run_cases("Cropping", jobs, crop_case, options)
+    if outcome.results and not options.dry_run:
+        done = {*outcome.results, *outcome.skipped}
+        kept = [case for case in cases if case.case in done]
+        crops = [path for case in kept for path in crop_outputs(out, case, sides, False)]
+        share = "" if options.shard is None else "-" + options.shard.replace("/", "-of-")
+        write_sheet(out / f"qc{share}.png", crops)
+    finish(outcome)
+
+
+def _three(option: str, text: str, kind: Any) -> Any:
+    """Return three positive numbers written as X,Y,Z."""
+    from vsuda_cli.errors import VsudaError
+
+    try:
+        numbers = tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 3 or not all(0 < number < 1e6 for number in numbers):
+        raise VsudaError(f"{option} {text}", "is not three positive numbers", "write X,Y,Z")
+    return numbers

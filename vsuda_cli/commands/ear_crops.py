@@ -1,0 +1,215 @@
+"""What `vsuda crop` does with one case, and the sheet of pictures of all of them."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.images import cropping, ears
+from vsuda_cli.images.geometry import Affine, corners, inverse, transform
+from vsuda_cli.images.pictures import Picture, contact_sheet
+from vsuda_cli.images.registration import (
+    Registration,
+    Template,
+    make_template,
+    mirror_template,
+    register_left,
+    register_right,
+)
+from vsuda_cli.images.resampling import resample_image, resample_label
+from vsuda_cli.io import atomic
+from vsuda_cli.io.batch import JobResult
+from vsuda_cli.io.cases import LABEL, CaseFile, output_path
+from vsuda_cli.io.nifti import load_image, load_label, same_grid, save_image, save_label
+
+SIDES = {"both": (ears.RIGHT, ears.LEFT), "right": (ears.RIGHT,), "left": (ears.LEFT,)}
+
+
+@dataclass(frozen=True)
+class CropSettings:
+    """What every case of a call shares; `size` in voxels, None: as large as the atlas' region."""
+
+    atlas: Path
+    roi: Path
+    sides: tuple[str, ...]
+    size: tuple[int, int, int] | None
+    spacing_mm: tuple[float, float, float] | None
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A loaded atlas: what to register to, and the corners (8, 3) of its region in mm."""
+
+    template: Template
+    roi_corners_mm: NDArray[np.float64]
+
+
+@lru_cache(maxsize=1)
+def load_atlas(atlas: Path, roi: Path) -> Atlas:
+    """Load an atlas and its region of interest; raises VsudaError if they do not fit together."""
+    image, region = load_image(atlas), load_label(roi)
+    if not same_grid(image, region):
+        raise VsudaError(roi, f"is on another grid than {atlas.name}", "make both with vsuda atlas")
+    if not region.array.any():
+        raise VsudaError(roi, "marks no voxel", "mark the right ear's region with 1")
+    index = np.argwhere(region.array)
+    box = corners(index.min(axis=0) - 0.5, index.max(axis=0) + 0.5)
+    array, affine = cropping.to_canonical(image.array, image.affine)
+    return Atlas(make_template(array, affine), transform(region.affine, box))
+
+
+def crop_outputs(out: Path, case: CaseFile, sides: Sequence[str], labelled: bool) -> list[Path]:
+    """Return the crops of one case, images before labels; the record comes after them."""
+    tags = (case.tag, LABEL) if labelled else (case.tag,)
+    return [output_path(out, f"{case.case}_{side}", tag) for side in sides for tag in tags]
+
+
+def crop_case(
+    case: CaseFile, label_path: Path | None, settings: CropSettings, out: Path
+) -> JobResult:
+    """Register one scan, cut out its ears and write crops and the record of the transform.
+
+    Raises VsudaError if the registration failed or the label map lies on another grid.
+    """
+    began = time.perf_counter()
+    atlas = load_atlas(settings.atlas, settings.roi)
+    scan = load_image(case.path)
+    array, affine = cropping.to_canonical(scan.array, scan.affine)
+    label = None
+    if label_path is not None:
+        volume = load_label(label_path)
+        if not same_grid(scan, volume):
+            raise VsudaError(label_path, f"is on another grid than {case.path.name}", "resample it")
+        label, _ = cropping.to_canonical(volume.array, volume.affine)
+    template = make_template(array, affine)
+    found = _register(case.path, template, atlas.template, settings.sides)
+    points = _labelled_points(label, affine, template, atlas, found)
+    written: list[Path] = []
+    cut: dict[str, int] = {}
+    for side, registration in found.items():
+        crop, crop_affine, crop_label = _cut(array, affine, label, atlas, registration, settings)
+        if side == ears.LEFT:
+            crop_label = None if crop_label is None else crop_label[::-1].copy()
+            crop, crop_affine = cropping.mirror(crop, crop_affine)
+        image_path = output_path(out, f"{case.case}_{side}", case.tag)
+        save_image(image_path, crop, crop_affine)
+        written.append(image_path)
+        if crop_label is not None:
+            written.append(output_path(out, f"{case.case}_{side}", LABEL))
+            save_label(written[-1], crop_label, crop_affine)
+            outside = ears.cut_points(points[side], crop.shape, crop_affine)
+            cut[side] = int(np.count_nonzero(outside))
+    record = _record(case, settings, found, cut)
+    atomic.write_text(record_path(out, case.case), json.dumps(record, indent=1) + "\n")
+    notes = tuple(
+        f"{case.case}: {count} labelled voxels of side {side} lie outside its crop"
+        for side, count in cut.items()
+        if count
+    )
+    seconds = round(time.perf_counter() - began, 2)
+    return JobResult(tuple(written), {**record, "seconds": seconds}, notes)
+
+
+def record_path(out: Path, case: str) -> Path:
+    """Return where a case's transforms are kept."""
+    return out / "transforms" / f"{case}.json"
+
+
+def _register(
+    where: Path, scan: Template, atlas: Template, sides: Sequence[str]
+) -> dict[str, Registration]:
+    found: dict[str, Registration] = {}
+    if ears.RIGHT in sides:
+        found[ears.RIGHT] = register_right(where, scan, atlas)
+    if ears.LEFT in sides:
+        found[ears.LEFT] = register_left(where, scan, atlas, found.get(ears.RIGHT))
+    return found
+
+
+def _labelled_points(
+    label: NDArray[np.uint8] | None,
+    affine: Affine,
+    scan: Template,
+    atlas: Atlas,
+    found: dict[str, Registration],
+) -> dict[str, NDArray[np.float64]]:
+    """Return each ear's labelled points; an ear not asked for is taken to lie mirrored."""
+    if label is None:
+        return {}
+    _, reflection = mirror_template(scan)
+    centres = {side: _roi_in_scan(atlas, one).mean(axis=0) for side, one in found.items()}
+    for side, other in ((ears.RIGHT, ears.LEFT), (ears.LEFT, ears.RIGHT)):
+        if side not in centres:
+            centres[side] = transform(reflection, centres[other][None])[0]
+    return ears.split_sides(label, affine, centres[ears.RIGHT], centres[ears.LEFT])
+
+
+def _roi_in_scan(atlas: Atlas, registration: Registration) -> NDArray[np.float64]:
+    return transform(inverse(registration.to_atlas), atlas.roi_corners_mm)
+
+
+def _cut(
+    array: NDArray[np.float32],
+    affine: Affine,
+    label: NDArray[np.uint8] | None,
+    atlas: Atlas,
+    registration: Registration,
+    settings: CropSettings,
+) -> tuple[NDArray[np.float32], Affine, NDArray[np.uint8] | None]:
+    """Cut one ear out of image and label map, at the wanted size and spacing."""
+    start, size = cropping.bounding_box(_roi_in_scan(atlas, registration), affine)
+    old_spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = np.asarray(settings.spacing_mm or old_spacing)
+    if settings.size is not None:
+        # One voxel more than wanted, so that resampling never ends short of the wanted size.
+        wanted = np.asarray(settings.size)
+        if settings.spacing_mm is not None:
+            wanted = np.ceil(wanted * spacing / old_spacing).astype(int) + 1
+        start = cropping.resize_box(start, size, wanted.tolist())
+        size = (int(wanted[0]), int(wanted[1]), int(wanted[2]))
+    crop, crop_affine = cropping.cut_box(array, affine, start, size)
+    crop_label = None if label is None else cropping.cut_box(label, affine, start, size)[0]
+    if settings.spacing_mm is not None:
+        if crop_label is not None:
+            crop_label, _ = resample_label(crop_label, crop_affine, settings.spacing_mm)
+        crop, crop_affine = resample_image(crop, crop_affine, settings.spacing_mm)
+        if settings.size is not None:
+            trim = cropping.resize_box((0, 0, 0), crop.shape, settings.size)
+            if crop_label is not None:
+                crop_label, _ = cropping.cut_box(crop_label, crop_affine, trim, settings.size)
+            crop, crop_affine = cropping.cut_box(crop, crop_affine, trim, settings.size)
+    return crop, crop_affine, crop_label
+
+
+def _record(
+    case: CaseFile, settings: CropSettings, found: dict[str, Registration], cut: dict[str, int]
+) -> dict[str, Any]:
+    sides: dict[str, Any] = {}
+    for side, registration in found.items():
+        sides[side] = {
+            "scan_to_atlas_ras_mm": registration.to_atlas.tolist(),
+            "similarity": round(float(registration.similarity), 5),
+            "start": registration.start,
+        }
+        if side in cut:
+            sides[side]["cut_label_voxels"] = cut[side]
+    return {"image": case.path.name, "atlas": settings.atlas.name, "sides": sides}
+
+
+def write_sheet(path: Path, crops: Sequence[Path]) -> None:
+    """Write the contact sheet of image crops, each with the label map beside it if there is one."""
+    pictures = []
+    for crop in sorted(crops):
+        volume = load_image(crop)
+        name = crop.name.removesuffix(".nii.gz").rpartition("_")
+        beside = crop.with_name(f"{name[0]}_{LABEL}.nii.gz")
+        label = load_label(beside).array if beside.exists() else None
+        pictures.append(Picture(name[0], volume.array, volume.spacing_mm, label))
+    atomic.write_bytes(path, contact_sheet(pictures))

@@ -1,0 +1,45 @@
+"""4x4 matrices between voxel indices and world millimetres, and what they do to points."""
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+Affine = NDArray[np.float64]
+Points = NDArray[np.float64]
+
+
+def inverse(matrix: Affine) -> Affine:
+    """Return the inverse of a 4x4 matrix."""
+    return np.linalg.inv(matrix).astype(np.float64)
+
+
+def transform(matrix: Affine, points: Points) -> Points:
+    """Apply a 4x4 matrix to points (n, 3)."""
+    moved: Points = points @ matrix[:3, :3].T + matrix[:3, 3]
+    return moved
+
+
+def translation(offset: Points) -> Affine:
+    """Return the 4x4 matrix that moves points by `offset` (3,)."""
+    matrix = np.eye(4)
+    matrix[:3, 3] = offset
+    return matrix
+
+
+def flip_index(size: int) -> Affine:
+    """Return the 4x4 matrix that maps index i of the first axis to size - 1 - i."""
+    flip = np.eye(4)
+    flip[0, 0] = -1
+    flip[0, 3] = size - 1
+    return flip
+
+
+def reflection(affine: Affine, size: int) -> Affine:
+    """Return the reflection (4x4) of the world in the middle of a grid's first axis of `size`."""
+    return affine @ flip_index(size) @ inverse(affine)
+
+
+def corners(low: Points, high: Points) -> Points:
+    """Return the eight corners (8, 3) of a box."""
+    return np.array(list(itertools.product(*zip(low, high, strict=True))), dtype=np.float64)
