@@ -244,17 +244,17 @@ def resolve(
     if kind is TranslationSettings:
         method = chosen.get("method", from_file.get("method", TranslationSettings.method))
         dims = chosen.get("dims", from_file.get("dims", TranslationSettings.dims))
-        base.update(_method_values(str(method), int(dims)))
+        base.update(_method_values(str(method), dims))
         if preset == "small":
             base.update(SMALL[kind])
-            base.update(SMALL_THREE_DIMENSIONAL if int(dims) == 3 else {})
+            base.update(SMALL_THREE_DIMENSIONAL if dims == 3 else {})
     elif preset == "small":
         base.update(SMALL[kind])
-    source = file or "--set"
-    return from_flat(kind, {**base, **from_file, **chosen}, source)
+    settings = _updated(from_flat(kind, base, f"--preset {preset}"), from_file, file)
+    return _updated(settings, chosen, "--set")
 
 
-def _method_values(method: str, dims: int) -> dict[str, Any]:
+def _method_values(method: str, dims: object) -> dict[str, Any]:
     if method not in METHODS:
         raise VsudaError(f"--method {method}", "is unknown", f"use one of {', '.join(METHODS)}")
     if dims not in (2, 3):
@@ -275,16 +275,20 @@ def from_dict(kind: type[Settings], nested: dict[str, Any], source: object) -> S
 
 def from_flat(kind: type[Settings], values: dict[str, Any], source: object) -> Settings:
     """Build settings from `{"unet.dropout": 0.2, ...}`; `source` is named in errors."""
-    settings: Any = kind()
-    for key, value in values.items():
-        settings = _replaced(settings, key.split("."), value, f"{source}: {key}")
-    return typing.cast(Settings, settings)
+    return _updated(kind(), values, source)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Return one `key: old -> new` line for each setting that differs."""
     a, b = _flatten(old), _flatten(new)
     return [f"{k}: {a.get(k)} -> {b.get(k)}" for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
+
+
+def _updated(settings: Settings, values: dict[str, Any], source: object) -> Settings:
+    changed: Any = settings
+    for key, value in values.items():
+        changed = _replaced(changed, key.split("."), value, f"{source}: {key}")
+    return typing.cast(Settings, changed)
 
 
 def _replaced(settings: Any, path: list[str], value: Any, where: str) -> Any:
@@ -297,18 +301,26 @@ def _replaced(settings: Any, path: list[str], value: Any, where: str) -> Any:
         if not dataclasses.is_dataclass(current):
             raise VsudaError(where, "has no parts", f"set {name} itself")
         return dataclasses.replace(settings, **{name: _replaced(current, rest, value, where)})
-    return dataclasses.replace(settings, **{name: _typed(current, value, where)})
+    hint = typing.get_type_hints(type(settings))[name]
+    return dataclasses.replace(settings, **{name: _typed(hint, value, where)})
 
 
-def _typed(current: Any, value: Any, where: str) -> Any:
-    """Return `value` in the type of the `current` one; lists become tuples, 1 may mean 1.0."""
-    if isinstance(current, tuple) and isinstance(value, (list, tuple)):
-        return tuple(_typed(current[0], item, where) for item in value)
-    if isinstance(current, float) and isinstance(value, int) and not isinstance(value, bool):
+def _typed(hint: Any, value: Any, where: str) -> Any:
+    """Return `value` in the type of the `hint`; lists become tuples, 1 may mean 1.0."""
+    kind = typing.get_origin(hint) or hint
+    if kind is tuple and isinstance(value, (list, tuple)):
+        parts = typing.get_args(hint)
+        if parts[-1] is Ellipsis:
+            parts = (parts[0],) * len(value)
+        if len(parts) != len(value):
+            raise VsudaError(where, f"has {len(value)} values", f"give {len(parts)}")
+        return tuple(_typed(part, item, where) for part, item in zip(parts, value, strict=True))
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if type(current) is not type(value):
-        wanted = type(current).__name__
-        raise VsudaError(where, f"is {value!r}, which is no {wanted}", f"give a {wanted}")
+    if type(value) is not kind:
+        raise VsudaError(
+            where, f"is {value!r}, which is no {kind.__name__}", f"give a {kind.__name__}"
+        )
     return value
 
 
