@@ -37,8 +37,7 @@ def set_up_logging(quiet: bool, verbose: int) -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
-    if quiet:
-        err.quiet = True
+    err.quiet = quiet
 
 
 def say(text: str, style: str | None = None) -> None:

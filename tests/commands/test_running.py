@@ -1,0 +1,139 @@
+"""How a command that works case by case reports and ends."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+
+from vsuda_cli import console
+from vsuda_cli.commands.running import finish, run_cases
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.batch import Job, JobResult, Outcome
+from vsuda_cli.options import BatchOptions, CaseOptions
+
+CALLS: list[str] = []
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    CALLS.clear()
+    monkeypatch.setattr(console.err, "quiet", False)
+
+
+def work(case: str, path: Path) -> JobResult:
+    """Write one file, or refuse to."""
+    CALLS.append(case)
+    if case.startswith("bad"):
+        raise VsudaError(f"{case}.nii.gz", "is wrong", "fix it")
+    path.write_text(case)
+    return JobResult((path,), {"score": 0.5}, (f"{case}: a note",))
+
+
+def jobs_for(folder: Path, *cases: str) -> list[Job]:
+    return [Job(case, (folder / f"{case}.txt",), (case, folder / f"{case}.txt")) for case in cases]
+
+
+def test_written_paths_go_to_stdout_in_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run_cases("Working", jobs_for(tmp_path, "b", "a"), work, BatchOptions())
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'a.txt'}\n{tmp_path / 'b.txt'}\n"
+    assert captured.err == "a: a note\nb: a note\n"
+    assert list(outcome.results) == ["a", "b"]
+    finish(outcome)
+
+
+def test_json_gives_an_object_a_case_failures_included(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = BatchOptions(as_json=True)
+    outcome = run_cases("Working", jobs_for(tmp_path, "a", "bad"), work, options)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        {"case": "a", "written": [str(tmp_path / "a.txt")], "score": 0.5},
+        {"case": "bad", "error": "bad.nii.gz: is wrong; fix it"},
+    ]
+    assert outcome.exit_code == 1
+
+
+def test_failures_are_listed_last_and_end_with_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run_cases("Working", jobs_for(tmp_path, "bad2", "c", "bad1"), work, CaseOptions())
+    with pytest.raises(typer.Exit) as ended:
+        finish(outcome)
+    assert ended.value.exit_code == 1
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'c.txt'}\n"
+    assert captured.err.splitlines() == [
+        "c: a note",
+        "error: bad1.nii.gz: is wrong; fix it",
+        "error: bad2.nii.gz: is wrong; fix it",
+        "error: 2 cases failed, 1 are done",
+    ]
+
+
+def test_nothing_to_complain_about_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    finish(Outcome(skipped=["a"]))
+    captured = capsys.readouterr()
+    assert captured.out + captured.err == ""
+
+
+def test_existing_outputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = jobs_for(tmp_path, "a", "b")
+    (tmp_path / "b.txt").write_text("old")
+    with pytest.raises(VsudaError, match="exists already"):
+        run_cases("Working", jobs, work, BatchOptions())
+    assert CALLS == []
+    outcome = run_cases("Working", jobs, work, BatchOptions(skip_existing=True))
+    assert (CALLS, outcome.skipped) == (["a"], ["b"])
+    assert "1 of 2 cases are there already" in capsys.readouterr().err
+    assert (tmp_path / "b.txt").read_text() == "old"
+    run_cases("Working", jobs, work, BatchOptions(force=True))
+    assert (tmp_path / "b.txt").read_text() == "b"
+
+
+def test_a_dry_run_names_outputs_and_calls_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = run_cases("Working", jobs_for(tmp_path, "a", "bad"), work, BatchOptions(dry_run=True))
+    assert capsys.readouterr().out == f"{tmp_path / 'a.txt'}\n{tmp_path / 'bad.txt'}\n"
+    assert CALLS == []
+    assert list(tmp_path.iterdir()) == []
+    finish(outcome)
+
+
+def test_a_shard_takes_its_share_before_anything_is_skipped(tmp_path: Path) -> None:
+    # Sorted, then shared, then skipped: what exists does not move cases to another shard.
+    jobs = jobs_for(tmp_path, "d", "c", "b", "a")
+    (tmp_path / "a.txt").write_text("old")
+    outcome = run_cases("Working", jobs, work, BatchOptions(shard="1/2", skip_existing=True))
+    assert (CALLS, outcome.skipped) == (["c"], ["a"])
+    CALLS.clear()
+    run_cases("Working", jobs, work, BatchOptions(shard="2/2"))
+    assert CALLS == ["b", "d"]
+
+
+def test_workers_write_the_same_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = BatchOptions(workers=2, quiet=True)
+    outcome = run_cases("Working", jobs_for(tmp_path, "a", "bad", "c"), work, options)
+    assert CALLS == []
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "a.txt": "a",
+        "c.txt": "c",
+    }
+    assert outcome.exit_code == 1
+    captured = capsys.readouterr()
+    assert sorted(captured.out.splitlines()) == [
+        str(tmp_path / "a.txt"),
+        str(tmp_path / "c.txt"),
+    ]
+    assert captured.err == ""
+
+
+def test_more_workers_than_work(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    options = BatchOptions(workers=2, skip_existing=True)
+    assert run_cases("Working", jobs_for(tmp_path, "a"), work, options).skipped == ["a"]
