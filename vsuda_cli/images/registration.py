@@ -1,8 +1,7 @@
 """Where an atlas' region lies in a scan: affine registration that knows when it failed."""
 
-import itertools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.affine_search import refine
+from vsuda_cli.images.coarse_search import improve, rank_starts
 from vsuda_cli.images.geometry import Affine, inverse, reflection
 from vsuda_cli.images.similarity import Level, make_level, similarity
 
@@ -18,27 +18,23 @@ logger = logging.getLogger(__name__)
 # Starts are compared at the coarse spacing, transforms are optimised and judged at the fine one.
 COARSE_MM = 6.0
 FINE_MM = 3.0
-# Where a thin slab lies in a head cannot be told from centres: heights, depths and nods are tried.
-START_HEIGHTS_MM = (-60.0, -48.0, -36.0, -24.0, -12.0, 0.0, 12.0, 24.0, 36.0, 48.0, 60.0)
-START_DEPTHS_MM = (-16.0, 0.0, 16.0)
-START_NODS_DEGREES = (-20.0, 0.0, 20.0)
 # The mirrored head starts from the other ear's result, but an atlas is not quite symmetric.
 SIDEWAYS_MM = tuple(float(shift) for shift in range(-24, 25, 4))
-# How many starts are optimised before a case is given up, and how far apart they must be.
-MOST_STARTS = 5
-START_DISTANCE_MM = 15.0
-RIGID_ITERATIONS = (60, 20)
-AFFINE_ITERATIONS = (60, 20)
+# The roughly placed heads that are optimised further before a case is given up.
+MOST_REFINED = 3
+ITERATIONS = (60, 20)
 SHRINK_FACTORS = (2, 1)
 
 # Plausible heads: adults' sizes differ by less than this, and nobody lies tilted further.
 SCALE_RANGE = (0.75, 1.33)
 LARGEST_ANISOTROPY = 1.4
 LARGEST_ROTATION_DEGREES = 40.0
-# Normalised mutual information: other contrast, other head, thin slabs reach 0.07 to 0.1 when
-# right; noise and a wrong place stay below the first number. Above the second no start is retried.
+# Similarities (see there): other contrast, other head, thin slabs reach 0.06 to 0.09 when right;
+# noise stays below 0.02. Below the second number other starts are tried too.
 LEAST_SIMILARITY = 0.03
-GOOD_SIMILARITY = 0.06
+GOOD_SIMILARITY = 0.05
+# The second ear must come out nearly as alike as the first.
+LEAST_SHARE_OF_FIRST = 0.8
 
 
 @dataclass(frozen=True)
@@ -75,23 +71,29 @@ def mirror_template(scan: Template) -> tuple[Template, Affine]:
 def register_right(where: object, scan: Template, atlas: Template) -> Registration:
     """Register a scan to the atlas, right ear on right ear.
 
-    The most promising starts are optimised, rigidly and then affinely, until one is good. Raises
-    VsudaError if none ends in a plausible transform with enough similarity.
+    The most promising starts are improved on coarse grids; the best goes on to an affine
+    optimisation, and the next ones too as long as none has become good. Raises VsudaError if none
+    ends in a plausible transform with enough similarity.
     """
+    starts = rank_starts(scan.coarse, atlas.coarse)
+    rough = [improve(scan.coarse, atlas.coarse, start) for start in starts]
+    numbered = sorted(enumerate(rough, 1), key=lambda item: -item[1][1])
     best: Registration | None = None
     reason = "no start overlaps the atlas"
-    for number, start in enumerate(_rank_starts(scan, atlas), 1):
-        rigid = _optimise(scan, atlas, start, "Rigid", RIGID_ITERATIONS)
-        found = _optimise(scan, atlas, rigid, "Affine", AFFINE_ITERATIONS)
-        value = similarity(scan.fine, atlas.fine, found)
-        reason = implausible(found, value) or reason
-        logger.debug("%s: start %d: similarity %.3f", where, number, value)
-        if implausible(found, value) is None and (best is None or value > best.similarity):
-            best = Registration(found, value, f"start {number}")
+    for number, (start, _) in numbered[:MOST_REFINED]:
+        found, problem = _refine(scan, atlas, start, f"start {number}")
+        reason = problem or reason
+        logger.debug("%s: %s: similarity %.3f", where, found.start, found.similarity)
+        if problem is None and (best is None or found.similarity > best.similarity):
+            best = found
         if best is not None and best.similarity >= GOOD_SIMILARITY:
             return best
     if best is None:
-        raise _failure(where, reason)
+        raise VsudaError(
+            where,
+            f"could not be registered to the atlas ({reason})",
+            "look at the scan, or choose an atlas that resembles it more",
+        )
     return best
 
 
@@ -106,13 +108,12 @@ def register_left(
     mirrored, exchange = mirror_template(scan)
     if right is not None:
         start = _best_sideways(mirrored, atlas, right.to_atlas, exchange)
-        found = _optimise(mirrored, atlas, start, "Affine", AFFINE_ITERATIONS)
-        value = similarity(mirrored.fine, atlas.fine, found)
-        # As good as the other ear, but for what differs between the two sides of a head.
-        if implausible(found, value) is None and value >= 0.8 * right.similarity:
-            return Registration(found @ exchange, value, "mirrored")
+        start, _ = improve(mirrored.coarse, atlas.coarse, start)
+        found, problem = _refine(mirrored, atlas, start, "mirrored")
+        if problem is None and found.similarity >= LEAST_SHARE_OF_FIRST * right.similarity:
+            return replace(found, to_atlas=found.to_atlas @ exchange)
     anew = register_right(where, mirrored, atlas)
-    return Registration(anew.to_atlas @ exchange, anew.similarity, anew.start)
+    return replace(anew, to_atlas=anew.to_atlas @ exchange)
 
 
 def implausible(matrix: Affine, value: float) -> str | None:
@@ -133,44 +134,23 @@ def implausible(matrix: Affine, value: float) -> str | None:
     return None
 
 
-def _failure(where: object, reason: str) -> VsudaError:
-    return VsudaError(
-        where,
-        f"could not be registered to the atlas ({reason})",
-        "look at the scan, or choose an atlas that resembles it more",
-    )
-
-
-def _optimise(
-    scan: Template, atlas: Template, start: Affine, kind: str, iterations: tuple[int, ...]
-) -> Affine:
+def _refine(
+    scan: Template, atlas: Template, start: Affine, name: str
+) -> tuple[Registration, str | None]:
+    """Optimise all twelve parameters; return the better of start and result, and what is wrong."""
+    candidates = [(start, name + ", unrefined")]
     # Every sample of the smaller volume should fall into the larger one: a slab into a head.
     if scan.fine.volume_mm3 <= atlas.fine.volume_mm3:
-        return refine(scan.fine, atlas.fine, start, kind, iterations, SHRINK_FACTORS)
-    back = refine(atlas.fine, scan.fine, inverse(start), kind, iterations, SHRINK_FACTORS)
-    return inverse(back)
-
-
-def _rank_starts(scan: Template, atlas: Template) -> list[Affine]:
-    """Return the starts with the highest similarity, best first, at most MOST_STARTS."""
-    fixed, moving = scan.coarse, atlas.coarse
-    scored = []
-    for height, depth, nod in itertools.product(
-        START_HEIGHTS_MM, START_DEPTHS_MM, START_NODS_DEGREES
-    ):
-        start = np.eye(4)
-        start[:3, :3] = Rotation.from_euler("x", nod, degrees=True).as_matrix()
-        goal = moving.mass_centre_mm + np.array((0.0, depth, height))
-        start[:3, 3] = goal - start[:3, :3] @ fixed.mass_centre_mm
-        scored.append((similarity(fixed, moving, start), start))
-    scored.sort(key=lambda pair: -pair[0])
-    chosen: list[Affine] = []
-    middle = np.append(fixed.centre_mm, 1)
-    for value, start in scored:
-        apart = [np.linalg.norm((start - other) @ middle) for other in chosen]
-        if value > 0 and len(chosen) < MOST_STARTS and all(d > START_DISTANCE_MM for d in apart):
-            chosen.append(start)
-    return chosen
+        found = refine(scan.fine, atlas.fine, start, "Affine", ITERATIONS, SHRINK_FACTORS)
+    else:
+        back = inverse(start)
+        found = inverse(refine(atlas.fine, scan.fine, back, "Affine", ITERATIONS, SHRINK_FACTORS))
+    candidates.append((found, name))
+    judged = []
+    for matrix, origin in candidates:
+        value = similarity(scan.fine, atlas.fine, matrix)
+        judged.append((Registration(matrix, value, origin), implausible(matrix, value)))
+    return max(judged, key=lambda pair: (pair[1] is None, pair[0].similarity))
 
 
 def _best_sideways(mirrored: Template, atlas: Template, right: Affine, exchange: Affine) -> Affine:
