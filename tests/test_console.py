@@ -1,5 +1,6 @@
 """Data goes to stdout, words go to stderr."""
 
+import io
 import json
 import logging
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from vsuda_cli import console
 
@@ -79,21 +81,19 @@ def test_no_bar_where_stderr_is_no_terminal(capsys: pytest.CaptureFixture[str]) 
     assert captured.out + captured.err == ""
 
 
-def test_a_bar_counts_on_a_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(console.err, "_force_terminal", True)
-    monkeypatch.setattr(console.err, "_width", 120)
+def test_a_bar_counts_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
+    terminal = Console(file=io.StringIO(), force_terminal=True, width=120, color_system=None)
+    monkeypatch.setattr(console, "err", terminal)
     with console.progress("Working", 0) as bar:
         bar.expect(4)
         bar.start_at(2)
         bar.advance(note="case_7")
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "Working" in captured.err
-    assert "3/4" in captured.err
-    assert "case_7" in captured.err
+    assert isinstance(terminal.file, io.StringIO)
+    shown = terminal.file.getvalue()
+    assert "Working" in shown
+    assert "3/4" in shown
+    assert "case_7" in shown
 
 
 def test_a_closed_stdout_leaves_no_traceback() -> None:

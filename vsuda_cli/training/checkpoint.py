@@ -23,17 +23,19 @@ def save_weights(path: Path, models: dict[str, torch.nn.Module], metadata: dict[
         for key, tensor in model.state_dict().items():
             # A copy of its own: safetensors refuses tensors that share memory.
             tensors[f"{name}.{key}"] = tensor.detach().cpu().contiguous().clone()
+    # One entry only: safetensors writes several in an order that changes from run to run.
+    header = json.dumps({"format": FORMAT, "metadata": metadata})
     with atomic.replacing(path) as temporary:
-        save_file(tensors, temporary, {"format": FORMAT, "vsuda": json.dumps(metadata)})
+        save_file(tensors, temporary, {"vsuda": header})
 
 
 def load_metadata(path: Path) -> dict[str, Any]:
     """Return a weights file's metadata; raises VsudaError if it is no whole file of ours."""
     with _opened(path) as stored:
-        header = stored.metadata() or {}
+        header = json.loads((stored.metadata() or {}).get("vsuda", "{}"))
         if header.get("format") != FORMAT:
             raise VsudaError(path, "was not written by vsuda", "give a run's own checkpoint")
-        metadata: dict[str, Any] = json.loads(header["vsuda"])
+        metadata: dict[str, Any] = header["metadata"]
         return metadata
 
 

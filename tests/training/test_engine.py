@@ -1,0 +1,313 @@
+"""One loop: best by metric, resuming to the same bytes, NaN, damaged states, signals."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from vsuda_cli.config import Training
+from vsuda_cli.errors import InterruptedRunError, VsudaError
+from vsuda_cli.training import checkpoint
+from vsuda_cli.training import run as runs
+from vsuda_cli.training.data import Batches, Item, PatchSampler
+from vsuda_cli.training.engine import Row, fit
+
+SETTINGS = Training(
+    epochs=4,
+    steps_per_epoch=3,
+    batch_size=1,
+    patch_size=(4, 4, 2),
+    checkpoint_every=3,
+    validate_every=1,
+)
+BIGGER = ("score", True)
+
+
+class Line:
+    """An objective with all that can go wrong in resuming: momentum, dropout, a rate by epoch."""
+
+    def __init__(self) -> None:
+        torch.manual_seed(3)
+        self.network = torch.nn.Linear(1, 1)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=0.1)
+        self.before_step: Callable[[int], None] = lambda step: None
+        self.steps = 0
+        self.poison = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.optimiser.param_groups[0]["lr"] = 0.1 / (1 + epoch)
+
+    def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.steps += 1
+        self.before_step(self.steps)
+        x = torch.nn.functional.dropout(batch["labelled"].mean().view(1, 1), 0.3)
+        loss = (self.network(x) - 2).square().mean()
+        if self.steps == self.poison:
+            loss = loss * torch.nan
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return {"fit": loss.detach(), "half": loss.detach() / 2}
+
+    def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"image": batch["labelled"][0, 0]}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "optimiser": self.optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+
+    def models_for_inference(self) -> dict[str, torch.nn.Module]:
+        return {"line": self.network}
+
+
+class Watched:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.began: tuple[int, int] | None = None
+        self.texts: list[str] = []
+        self.rows: list[Row] = []
+
+    def begin(self, total_steps: int, done_steps: int) -> None:
+        self.began = (total_steps, done_steps)
+
+    def step(self, text: str) -> None:
+        self.texts.append(text)
+
+    def epoch(self, row: Row) -> None:
+        self.rows.append(row)
+
+
+def batches() -> Batches:
+    generator = torch.Generator().manual_seed(0)
+    items = [
+        Item(f"c{i}", torch.rand((1, 6, 6, 3), generator=generator), None, 1.0) for i in range(4)
+    ]
+    return Batches({"labelled": PatchSampler(items, (4, 4, 2), 1, None, 0)})
+
+
+def train(
+    folder: Path,
+    objective: Line | None = None,
+    settings: Training = SETTINGS,
+    metric: tuple[str, bool] = BIGGER,
+    scores: dict[int, float] | None = None,
+    watcher: Watched | None = None,
+) -> Path:
+    """Start or continue a run; `scores` are the validation results by epoch."""
+    run = runs.Run(folder)
+    if not run.exists():
+        runs.start(run, settings, {"command": "test"}, force=False)
+    objective = objective or Line()
+    watcher = watcher or Watched()
+
+    def validate() -> Row:
+        if scores is None:
+            return {"score": float(objective.network.weight.detach())}
+        epoch = len(run.metrics.read_text().splitlines()) + 1 if run.metrics.exists() else 1
+        return {"score": scores[epoch]} if epoch in scores else {}
+
+    return fit(
+        run,
+        objective,
+        batches(),
+        settings,
+        validate=validate,
+        metadata={"command": "test"},
+        metric=metric,
+        watcher=watcher,
+    )
+
+
+def rows(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """What a run is kept for, by name. The full state holds the same in another wrapping."""
+    files = [*folder.glob("checkpoints/*.safetensors"), folder / "metrics.jsonl"]
+    files.append(folder / "best.json")
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(folder)
+    return results(folder)
+
+
+def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
+    watcher = Watched()
+    best = train(tmp_path / "run", watcher=watcher)
+    found = rows(tmp_path / "run")
+    assert [row["epoch"] for row in found] == [1, 2, 3, 4]
+    assert set(found[0]) == {"epoch", "fit", "half", "score"}
+    for row in found:
+        assert row["half"] == pytest.approx(row["fit"] / 2)
+    assert watcher.began == (12, 0)
+    assert len(watcher.texts) == 12
+    assert watcher.texts[-1].startswith("fit ")
+    assert watcher.rows == found
+    pictures = [path.name for path in sorted((tmp_path / "run" / "samples").iterdir())]
+    assert pictures == [f"epoch-000{n}.png" for n in (1, 2, 3, 4)]
+    metadata = checkpoint.load_metadata(best)
+    assert metadata["command"] == "test"
+    assert best.name == f"epoch-{metadata['epoch']:04d}.safetensors"
+
+
+def test_the_number_of_steps_follows_from_the_cases(tmp_path: Path) -> None:
+    watcher = Watched()
+    settings = Training(epochs=1, steps_per_epoch=0, batch_size=3)
+    train(tmp_path / "run", settings=settings, watcher=watcher)
+    assert watcher.began == (2, 0)  # four cases, three a step
+
+
+@pytest.mark.parametrize(
+    ("larger", "best", "kept"),
+    [(True, 2, [2, 3, 4]), (False, 1, [1, 3, 4])],
+)
+def test_the_best_epoch_is_chosen_by_the_metric(
+    tmp_path: Path, larger: bool, best: int, kept: list[int]
+) -> None:
+    scores = {1: 0.1, 2: 0.7, 3: 0.4, 4: 0.7}  # the first of equals stays the best
+    weights = train(tmp_path / "run", metric=("score", larger), scores=scores)
+    assert weights == runs.Run(tmp_path / "run").weights(best)
+    chosen = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert chosen == {"epoch": best, "metric": "score", "value": scores[best]}
+    assert runs.Run(tmp_path / "run").epochs() == kept
+    assert runs.choose_weights(tmp_path / "run", "best") == (best, weights)
+
+
+def test_an_undefined_metric_is_never_the_best(tmp_path: Path) -> None:
+    scores = {1: float("nan"), 2: 0.2, 3: float("nan"), 4: 0.1}
+    assert train(tmp_path / "run", scores=scores).name == "epoch-0002.safetensors"
+
+
+def test_without_validation_the_last_epoch_is_the_best(tmp_path: Path) -> None:
+    assert train(tmp_path / "run", scores={}).name == "epoch-0004.safetensors"
+    chosen = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert chosen == {"epoch": 4, "metric": "score", "value": None}
+
+
+def test_validation_comes_every_so_many_epochs_and_at_the_end(tmp_path: Path) -> None:
+    settings = Training(**{**vars(SETTINGS), "validate_every": 3})
+    train(tmp_path / "run", settings=settings)
+    assert [row["epoch"] for row in rows(tmp_path / "run") if "score" in row] == [3, 4]
+
+
+@pytest.mark.parametrize("step", range(1, 13))
+def test_resuming_after_a_signal_gives_the_same_bytes(
+    tmp_path: Path, uninterrupted: dict[str, bytes], step: int
+) -> None:
+    def stop(now: int) -> None:
+        if now == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    objective = Line()
+    objective.before_step = stop
+    handler = signal.getsignal(signal.SIGTERM)
+    epoch, within = (step - 1) // 3 + 1, (step - 1) % 3 + 1
+    with pytest.raises(InterruptedRunError, match=rf"epoch {epoch} after step {within}; continue"):
+        train(tmp_path / "run", objective)
+    assert objective.steps == step
+    assert signal.getsignal(signal.SIGTERM) == handler
+    watcher = Watched()
+    torch.manual_seed(99)  # another process starts from another random state
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.began == (12, step)
+    assert results(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
+def test_other_signals_stop_as_well(tmp_path: Path, number: signal.Signals) -> None:
+    objective = Line()
+    objective.before_step = lambda step: os.kill(os.getpid(), number)
+    with pytest.raises(InterruptedRunError):
+        train(tmp_path / "run", objective)
+    assert checkpoint.load_state(runs.Run(tmp_path / "run").state)["step"] == 1
+
+
+@pytest.mark.parametrize("save_every", [1, 3])
+def test_resuming_after_a_crash_gives_the_same_bytes(
+    tmp_path: Path, uninterrupted: dict[str, bytes], save_every: int
+) -> None:
+    # Nothing is saved at a crash; with save_every=3 whole epochs are done again.
+    settings = Training(**{**vars(SETTINGS), "save_every": save_every})
+
+    def crash(step: int) -> None:
+        if step == 8:
+            raise RuntimeError("the machine is gone")
+
+    objective = Line()
+    objective.before_step = crash
+    with pytest.raises(RuntimeError, match="gone"):
+        train(tmp_path / "run", objective, settings)
+    watcher = Watched()
+    train(tmp_path / "run", settings=settings, watcher=watcher)
+    assert watcher.began == (12, 6 if save_every == 1 else 0)
+    assert results(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_damaged_state_falls_back_to_the_one_before(
+    tmp_path: Path, uninterrupted: dict[str, bytes], both: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    objective = Line()
+    objective.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 8 else None
+    with pytest.raises(InterruptedRunError):
+        train(tmp_path / "run", objective)
+    state = runs.Run(tmp_path / "run").state
+    for path in [state, checkpoint.previous(state)] if both else [state]:
+        path.write_bytes(path.read_bytes()[:200])
+    watcher = Watched()
+    with caplog.at_level("WARNING", logger="vsuda_cli"):
+        train(tmp_path / "run", watcher=watcher)
+    assert "last.pt: is no whole training state" in caplog.text
+    assert watcher.began == (12, 0 if both else 6)
+    assert results(tmp_path / "run") == uninterrupted
+
+
+def test_a_state_being_moved_when_killed_is_found(
+    tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    # Between the two renames of a save there is no last.pt.
+    objective = Line()
+    objective.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 5 else None
+    with pytest.raises(InterruptedRunError):
+        train(tmp_path / "run", objective)
+    state = runs.Run(tmp_path / "run").state
+    state.replace(checkpoint.previous(state))
+    watcher = Watched()
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.began == (12, 5)
+    assert results(tmp_path / "run") == uninterrupted
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path: Path) -> None:
+    best = train(tmp_path / "run")
+    before = results(tmp_path / "run")
+    objective = Line()
+    assert train(tmp_path / "run", objective) == best
+    assert objective.steps == 0
+    assert results(tmp_path / "run") == before
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    objective = Line()
+    objective.poison = 5
+    with pytest.raises(VsudaError, match="loss fit is nan in epoch 2, step 2; the last checkpoint"):
+        train(tmp_path / "run", objective)
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == [1]
+    kept = checkpoint.load_state(runs.Run(tmp_path / "run").state)
+    assert (kept["epoch"], kept["step"]) == (1, 0)
+    assert all(torch.isfinite(v).all() for v in kept["objective"]["network"].values())
