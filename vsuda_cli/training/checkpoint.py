@@ -14,6 +14,17 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 
 FORMAT = "vsuda-1"
+# What reading arbitrary bytes as a training state was seen to raise.
+_DAMAGED = (
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+)
 
 
 def save_weights(path: Path, models: dict[str, torch.nn.Module], metadata: dict[str, Any]) -> None:
@@ -74,7 +85,7 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except _DAMAGED as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise VsudaError(path, f"is no whole training state ({first})", "delete it") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:

@@ -1,0 +1,136 @@
+"""A run's folder: what starts, what is refused, what is chosen from it."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+from vsuda_cli import config
+from vsuda_cli.config import MeanTeacherSettings, SegmentationSettings, from_flat
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.training import checkpoint
+from vsuda_cli.training.run import (
+    Run,
+    check_free,
+    check_same,
+    choose_weights,
+    describe,
+    metadata_of,
+    read_provenance,
+    start,
+)
+
+SETTINGS = SegmentationSettings()
+PROVENANCE = describe("seg-train", {"labelled": "abc"}, torch.device("cpu"), 0)
+
+
+def started(folder: Path) -> Run:
+    run = Run(folder)
+    start(run, SETTINGS, PROVENANCE, force=False)
+    return run
+
+
+def with_weights(run: Run, *epochs: int) -> None:
+    for epoch in epochs:
+        checkpoint.save_weights(run.weights(epoch), {"m": torch.nn.Linear(1, 1)}, {"epoch": epoch})
+
+
+def test_a_started_run_says_all_about_itself(tmp_path: Path) -> None:
+    run = started(tmp_path / "deep" / "run")
+    stored = tomllib.loads(run.config.read_text())
+    assert config.from_dict(SegmentationSettings, stored, run.config) == SETTINGS
+    provenance = read_provenance(run.folder)
+    assert provenance == json.loads(json.dumps(PROVENANCE))
+    assert (provenance["command"], provenance["seed"], provenance["device"]) == (
+        "seg-train",
+        0,
+        "cpu",
+    )
+    assert set(provenance["versions"]) == {"vsuda", "python", "torch"}
+    assert run.samples.is_dir()
+
+
+def test_only_free_folders_are_taken(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name in ("absent", "empty"):
+        check_free(Run(tmp_path / name), force=False)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
+    (tmp_path / "file").touch()
+    for force in (False, True):
+        with pytest.raises(VsudaError, match="is a folder that is no run"):
+            check_free(Run(tmp_path / "photos"), force=force)
+        with pytest.raises(VsudaError, match="is a file"):
+            check_free(Run(tmp_path / "file"), force=force)
+    run = started(tmp_path / "run")
+    with pytest.raises(VsudaError, match="exists already; use --resume to continue it, --force"):
+        start(run, SETTINGS, PROVENANCE, force=False)
+
+
+def test_force_removes_a_runs_own_files_only(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    with_weights(run, 3)
+    run.best.write_text("{}")
+    run.metrics.write_text("{}")
+    (run.folder / "notes.txt").write_text("mine")
+    outside = tmp_path / "pictures"
+    outside.mkdir()
+    (outside / "a.png").touch()
+    run.samples.rmdir()
+    run.samples.symlink_to(outside)
+    start(run, SETTINGS, PROVENANCE, force=True)
+    assert run.epochs() == []
+    assert not run.best.exists()
+    assert not run.metrics.exists()
+    assert (run.folder / "notes.txt").read_text() == "mine"
+    assert (outside / "a.png").exists()
+    assert not run.samples.is_symlink()
+
+
+def test_resuming_needs_the_same_settings_command_and_data(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    check_same(run, SETTINGS, PROVENANCE)
+    # Another device or version is no other run.
+    check_same(run, SETTINGS, {**PROVENANCE, "device": "cuda", "versions": {}})
+    changed = from_flat(SegmentationSettings, {"unet.dropout": 0.5}, "x")
+    with pytest.raises(VsudaError, match=r"other settings: unet\.dropout: 0\.1 -> 0\.5"):
+        check_same(run, changed, PROVENANCE)
+    with pytest.raises(VsudaError, match="another command: seg-train -> mt-train"):
+        check_same(run, SETTINGS, {**PROVENANCE, "command": "mt-train"})
+    with pytest.raises(VsudaError, match=r"another data: .*abc.* -> .*xyz"):
+        check_same(run, SETTINGS, {**PROVENANCE, "data": {"labelled": "xyz"}})
+    with pytest.raises(VsudaError):
+        check_same(run, MeanTeacherSettings(), PROVENANCE)
+    run.config.write_text("epochs = ")
+    with pytest.raises(VsudaError, match=r"config\.toml: cannot be read"):
+        check_same(run, SETTINGS, PROVENANCE)
+
+
+def test_weights_are_chosen_by_name_or_number(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    with pytest.raises(VsudaError, match="has no checkpoint yet"):
+        choose_weights(run.folder, "last")
+    with_weights(run, 90, 5, 100)
+    assert run.epochs() == [5, 90, 100]
+    with pytest.raises(VsudaError, match=r"has no best\.json"):
+        choose_weights(run.folder, "best")
+    run.best.write_text(json.dumps({"epoch": 90}))
+    chosen = {wanted: choose_weights(run.folder, wanted)[0] for wanted in ("best", "last", "5")}
+    assert chosen == {"best": 90, "last": 100, "5": 5}
+    assert choose_weights(run.folder, "5")[1] == run.weights(5)
+    assert metadata_of(run.weights(5)) == {"epoch": 5}
+    with pytest.raises(VsudaError, match="has no checkpoint of epoch 6; there are: 5, 90, 100"):
+        choose_weights(run.folder, "6")
+    with pytest.raises(VsudaError, match="use best, last or an epoch"):
+        choose_weights(run.folder, "worst")
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
+    for folder in (tmp_path, tmp_path / "absent"):
+        with pytest.raises(VsudaError, match="is not a training run"):
+            choose_weights(folder, "best")
+    (tmp_path / "run.json").write_text("{broken")
+    with pytest.raises(VsudaError, match="is not a training run"):
+        read_provenance(tmp_path)
