@@ -1,0 +1,108 @@
+"""Random changes of patches: off at 0, within their ranges, the same for the same generator."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch.nn import functional
+
+from vsuda_cli.config import Augmentation
+from vsuda_cli.training.augmentation import augment_intensity, random_patch_grid, vary_tumour
+
+OFF = Augmentation(rotation_degrees=0, scale=0, gamma=0, contrast=0, brightness=0, noise=0, bias=0)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def images(count: int = 3) -> torch.Tensor:
+    return torch.rand((count, 1, 8, 8, 6), generator=generator(9))
+
+
+def test_ranges_of_0_change_nothing() -> None:
+    x = images()
+    x[0, 0, 0, 0, 0] = 0
+    torch.testing.assert_close(augment_intensity(x, OFF, generator()), x, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["gamma", "contrast", "brightness", "noise", "bias"])
+def test_every_range_changes_images_each_in_its_own_way(name: str) -> None:
+    same = images(1).expand(3, -1, -1, -1, -1)
+    changed = augment_intensity(same, dataclasses.replace(OFF, **{name: 0.3}), generator())
+    assert changed.shape == same.shape
+    assert (changed - same).abs().amax(dim=(1, 2, 3, 4)).min() > 1e-4
+    assert (changed[0] - changed[1]).abs().max() > 1e-3
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+
+
+def test_brightness_stays_within_its_range() -> None:
+    grey = torch.full((200, 1, 2, 2, 2), 0.5)
+    changed = augment_intensity(grey, dataclasses.replace(OFF, brightness=0.1), generator())
+    shift = (changed - grey)[:, 0, 0, 0, 0]
+    assert shift.abs().max() <= 0.1 + 1e-5
+    assert shift.min() < -0.08
+    assert shift.max() > 0.08
+
+
+def test_a_generator_repeats_itself() -> None:
+    ranges = Augmentation()
+    x = images()
+    first = augment_intensity(x, ranges, generator(1))
+    torch.manual_seed(123)  # the global state has no part in it
+    assert torch.equal(augment_intensity(x, ranges, generator(1)), first)
+    assert not torch.equal(augment_intensity(x, ranges, generator(2)), first)
+
+
+def test_the_tumours_factor_touches_label_1_only() -> None:
+    x = torch.full((400, 1, 3, 1, 1), 0.4)
+    labels = torch.tensor([0, 1, 2]).view(1, 3, 1, 1).expand(400, 3, 1, 1)
+    changed = vary_tumour(x, labels, 2.0, generator())[:, 0, :, 0, 0]
+    assert torch.equal(changed[:, [0, 2]], x[:, 0, [0, 2], 0, 0])
+    gains = changed[:, 1] / 0.4
+    assert gains.min() >= 0.5 - 1e-6
+    assert gains.max() <= 2 + 1e-6
+    # U(0.5, 2): its mean is 1.25, 400 draws are within four standard errors.
+    assert gains.mean().item() == pytest.approx(1.25, abs=4 * 0.433 / 20)
+    assert vary_tumour(x * 2, labels, 2.0, generator()).max() <= 1
+
+
+def volume(size: tuple[int, int, int]) -> torch.Tensor:
+    return torch.rand((1, 1, *size), generator=generator(4))
+
+
+@pytest.mark.parametrize("ranges", [None, OFF])
+def test_without_turn_and_scale_the_grid_cuts_the_array(ranges: Augmentation | None) -> None:
+    x = volume((9, 8, 7))
+    centre = torch.tensor([3.5, 4.0, 2.5])  # voxels 2..5, 3..5 and 2..3
+    grid = random_patch_grid(centre, (4, 3, 2), (9, 8, 7), ranges, generator())
+    assert grid.shape == (1, 4, 3, 2, 3)
+    patch = functional.grid_sample(x, grid, align_corners=True)
+    torch.testing.assert_close(patch, x[:, :, 2:6, 3:6, 2:4], atol=1e-5, rtol=0)
+
+
+def test_a_slice_of_a_thin_volume_can_be_cut() -> None:
+    x = volume((5, 5, 1))
+    grid = random_patch_grid(torch.tensor([2.0, 2.0, 0.0]), (5, 5, 1), (5, 5, 1), None, generator())
+    patch = functional.grid_sample(x, grid, align_corners=True)
+    torch.testing.assert_close(patch, x, atol=1e-5, rtol=0)
+
+
+def test_turn_and_scale_stay_in_plane_and_within_their_ranges() -> None:
+    ranges = dataclasses.replace(OFF, rotation_degrees=30, scale=0.2)
+    centre, size = torch.tensor([10.0, 10.0, 5.0]), (21, 21, 11)
+    extent = torch.tensor([20.0, 20.0, 10.0])
+    angles, zooms = [], []
+    source = generator()
+    for _ in range(200):
+        grid = random_patch_grid(centre, (3, 3, 3), size, ranges, source)
+        voxels = (grid[0].flip(-1) + 1) / 2 * extent
+        step = voxels[2, 1, 1] - voxels[1, 1, 1]
+        torch.testing.assert_close(voxels[1, 1, 1], centre, atol=1e-4, rtol=0)
+        torch.testing.assert_close(voxels[:, :, 2, 2], torch.full((3, 3), 6.0), atol=1e-4, rtol=0)
+        angles.append(math.degrees(math.atan2(step[1], step[0])))
+        zooms.append(float(step[:2].norm()))
+    assert -30.01 <= min(angles) < -20 and 20 < max(angles) <= 30.01
+    assert 0.799 <= min(zooms) < 0.85 and 1.15 < max(zooms) <= 1.201
