@@ -1,0 +1,1 @@
+"""The HTML report: one file with tables, plots and pictures, to be opened offline."""

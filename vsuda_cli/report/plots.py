@@ -1,0 +1,132 @@
+"""The report's plots, as SVG to be put into the page."""
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette: told apart with every kind of colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+SPREAD = 0.16
+# Text stays text, and ids come from the content alone: the same scores give the same bytes.
+STYLE = {"svg.fonttype": "none", "svg.hashsalt": "vsuda", "font.size": 9.0}
+NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+CARD_LINK = "#case-"
+
+
+@dataclass(frozen=True)
+class Point:
+    """One case in a plot: the number of its card, its value, and where it stands across."""
+
+    card: int
+    value: float
+    x: float = 0.0
+
+
+def box_plot(
+    name: str, ylabel: str, groups: Sequence[tuple[str, Sequence[Point]]], unit_range: bool
+) -> str:
+    """Return boxes with every case as a point that links to its card, one box per group.
+
+    Boxes span the quartiles, whiskers the values within 1.5 times their distance. `name` makes
+    the SVG's ids unique in the page; `unit_range` fixes the axis to 0..1.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(2.2 + 0.9 * len(groups), 3.2)
+        for position, (_, points) in enumerate(groups):
+            values = [point.value for point in points]
+            if values:
+                axes.boxplot(
+                    [values],
+                    positions=[position],
+                    widths=0.5,
+                    showfliers=False,
+                    medianprops={"color": "black", "linewidth": 1.6},
+                )
+            spread = np.random.default_rng(position).uniform(-SPREAD, SPREAD, len(values))
+            placed = [
+                Point(point.card, point.value, position + float(shift))
+                for point, shift in zip(points, spread, strict=True)
+            ]
+            _scatter(axes, placed, position, None)
+        axes.set_xticks(range(len(groups)))
+        axes.set_xticklabels([group for group, _ in groups], parse_math=False)
+        axes.set_xlim(-0.6, len(groups) - 0.4)
+        axes.set_ylabel(ylabel, parse_math=False)
+        _limits(axes, unit_range)
+        return _svg(figure, name)
+
+
+def scatter_plot(
+    name: str,
+    xlabel: str,
+    ylabel: str,
+    groups: Sequence[tuple[str, Sequence[Point]]],
+    unit_range: bool,
+) -> str:
+    """Return values against `Point.x` on a logarithmic axis, one colour and mark per group."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _figure(4.6, 3.2)
+        for position, (group, points) in enumerate(groups):
+            _scatter(axes, points, position, group)
+        if any(points for _, points in groups):
+            axes.set_xscale("log")
+            legend = axes.legend(frameon=False, loc="best")
+            for text in legend.get_texts():
+                text.set_parse_math(False)
+        axes.set_xlabel(xlabel, parse_math=False)
+        axes.set_ylabel(ylabel, parse_math=False)
+        _limits(axes, unit_range)
+        return _svg(figure, name)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasSVG(figure)
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", linewidth=0.4, alpha=0.6)
+    axes.set_axisbelow(True)
+    return figure, axes
+
+
+def _scatter(axes: Axes, points: Sequence[Point], number: int, label: str | None) -> None:
+    if not points:
+        return
+    marks = axes.scatter(
+        [point.x for point in points],
+        [point.value for point in points],
+        s=22,
+        color=COLOURS[number % len(COLOURS)],
+        marker=MARKERS[number % len(MARKERS)],
+        alpha=0.75,
+        linewidths=0,
+        label=label,
+        zorder=3,
+    )
+    marks.set_urls([f"{CARD_LINK}{point.card}" for point in points])
+
+
+def _limits(axes: Axes, unit_range: bool) -> None:
+    if unit_range:
+        axes.set_ylim(-0.03, 1.03)
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def _svg(figure: Figure, name: str) -> str:
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", metadata=NO_METADATA)
+    text = stream.getvalue()
+    text = text[text.index("<svg") :]
+    # Several plots share a page: their ids must differ, their links to cards must not change.
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = text.replace("url(#", f"url(#{name}-")
+    return re.sub(r'href="#(?!case-)', f'href="#{name}-', text)
