@@ -1,0 +1,120 @@
+"""Repairs change what is wrong and nothing else."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.nifti import load_image, load_label, load_probability, save_image
+from vsuda_cli.io.repair import repair_file
+
+AFFINE = np.diag([0.5, 0.5, 1.5, 1.0])
+SHAPE = (6, 5, 4)
+
+
+def image():
+    return np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+
+
+def fixed(tmp_path, nifti, tag="ceT1"):
+    path, out = tmp_path / f"a_{tag}.nii.gz", tmp_path / "out" / f"a_{tag}.nii.gz"
+    nifti.to_filename(path)
+    before = path.read_bytes()
+    repairs = repair_file(path, out, tag)
+    assert path.read_bytes() == before
+    return out, " | ".join(repairs)
+
+
+def test_a_sound_file_is_copied_as_it_is(tmp_path):
+    out, repairs = fixed(tmp_path, nib.Nifti1Image(image(), AFFINE))
+    assert repairs == ""
+    assert np.array_equal(load_image(out).array, image())
+    assert np.allclose(load_image(out).affine, AFFINE)
+
+
+def test_nan_is_replaced_and_counted(tmp_path):
+    holed = image()
+    holed[1, 1, 1], holed[2, 2, 2] = np.nan, np.inf
+    out, repairs = fixed(tmp_path, nib.Nifti1Image(holed, AFFINE))
+    assert "2 NaN or infinite voxels" in repairs
+    again = load_image(out).array
+    assert again[1, 1, 1] == again[2, 2, 2] == 0
+    assert again[0, 0, 0] == holed[0, 0, 0]
+
+
+def test_idle_axis_is_dropped(tmp_path):
+    out, repairs = fixed(tmp_path, nib.Nifti1Image(image()[..., None], AFFINE))
+    assert "idle axes" in repairs
+    assert nib.load(out).shape == SHAPE
+
+
+def test_sform_wins_over_qform(tmp_path):
+    both = nib.Nifti1Image(image(), AFFINE)
+    both.set_sform(AFFINE, 1)
+    moved = AFFINE.copy()
+    moved[0, 3] = 67
+    both.set_qform(moved, 1)
+    out, repairs = fixed(tmp_path, both)
+    assert "what the sform said" in repairs
+    assert np.allclose(nib.load(out).header.get_qform(), AFFINE)
+
+
+def test_a_broken_sform_gives_way_to_the_qform(tmp_path):
+    both = nib.Nifti1Image(image(), AFFINE)
+    both.set_qform(AFFINE, 1)
+    both.header["srow_x"] = np.nan
+    both.header["sform_code"] = 1
+    raw = both.header.binaryblock + b"\0" * 4 + image().tobytes(order="F")
+    path = tmp_path / "a_ceT1.nii"
+    path.write_bytes(raw)
+    repairs = repair_file(path, tmp_path / "b_ceT1.nii.gz", "ceT1")
+    assert "what the qform said" in " ".join(repairs)
+    assert np.allclose(load_image(tmp_path / "b_ceT1.nii.gz").affine, AFFINE)
+
+
+def test_no_form_at_all_is_a_loud_guess(tmp_path):
+    neither = nib.Nifti1Image(image(), AFFINE)
+    neither.set_sform(None, 0)
+    neither.set_qform(None, 0)
+    out, repairs = fixed(tmp_path, neither)
+    assert "GUESS" in repairs
+    assert np.allclose(load_image(out).spacing_mm, (0.5, 0.5, 1.5))
+
+
+def test_shear_goes_and_the_middle_stays(tmp_path):
+    sheared = AFFINE.copy()
+    sheared[0, 1] = 0.05
+    out, repairs = fixed(tmp_path, nib.Nifti1Image(image(), sheared))
+    assert "shear" in repairs
+    middle = np.append((np.array(SHAPE) - 1) / 2, 1)
+    assert np.allclose(load_image(out).affine @ middle, sheared @ middle, atol=1e-5)
+
+
+def test_labels_become_whole_again(tmp_path):
+    label = (np.arange(np.prod(SHAPE)).reshape(SHAPE) % 3).astype(np.float32)
+    out, repairs = fixed(tmp_path, nib.Nifti1Image(label * np.float32(0.996), AFFINE), "Label")
+    assert "rounded" in repairs
+    assert np.array_equal(load_label(out).array, label)
+
+
+def test_probabilities_stay_probabilities(tmp_path):
+    maps = np.stack([image(), 1 - image()], axis=-1)
+    out, _ = fixed(tmp_path, nib.Nifti1Image(maps, AFFINE), "Probability")
+    assert np.allclose(load_probability(out).array, maps, atol=1e-4)
+
+
+@pytest.mark.parametrize("factor", [0.5, 200.0, -1.0])
+def test_labels_that_nobody_can_know_are_refused(tmp_path, factor):
+    label = (np.arange(np.prod(SHAPE)).reshape(SHAPE) % 3).astype(np.float32)
+    with pytest.raises(VsudaError, match="label"):
+        fixed(tmp_path, nib.Nifti1Image(label * factor, AFFINE), "Label")
+    assert not (tmp_path / "out" / "a_Label.nii.gz").exists()
+
+
+def test_missing_bytes_and_true_4d_are_refused(tmp_path):
+    save_image(tmp_path / "a_ceT1.nii.gz", image(), AFFINE)
+    (tmp_path / "b_ceT1.nii.gz").write_bytes((tmp_path / "a_ceT1.nii.gz").read_bytes()[:-50])
+    with pytest.raises(VsudaError, match="truncated"):
+        repair_file(tmp_path / "b_ceT1.nii.gz", tmp_path / "c.nii.gz", "ceT1")
+    with pytest.raises(VsudaError, match="shape"):
+        fixed(tmp_path, nib.Nifti1Image(np.stack([image()] * 2, -1), AFFINE))

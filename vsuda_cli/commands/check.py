@@ -1,0 +1,122 @@
+"""`vsuda check`: say what is wrong with folders of images, and write repaired copies."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vsuda_cli import console
+from vsuda_cli.options import BatchOptions, expand_options
+
+if TYPE_CHECKING:
+    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.inspection import Finding
+
+
+@expand_options
+def check(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of images and label maps.")],
+    options: BatchOptions,
+    fix: Annotated[
+        Path | None,
+        typer.Option("--fix", metavar="OUT", help="Write sound copies of all files there."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
+    ] = None,
+) -> None:
+    """Say what is wrong with folders of images: one finding a line, exit code 1 on errors.
+
+    Looked at: damaged files, geometry, sform against qform, labels, NaN, duplicates, image and
+    label pairs. With --fix, a copy of every file that can be put right for certain is written and
+    the changes are listed; the folders themselves are only read.
+
+    Example: vsuda check source_training target_training --fix repaired
+    """
+    from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.commands.segmenting import class_names
+    from vsuda_cli.config import CLASSES
+    from vsuda_cli.io.batch import Failure, Job, run
+    from vsuda_cli.io.cases import refuse_same_folder, take_shard
+    from vsuda_cli.io.inspection import ERROR, inspect_folder, nifti_files
+
+    console.set_up_logging(options.quiet, options.verbose)
+    count = len(class_names(classes) or CLASSES) + 1
+    files = {folder: nifti_files(folder) for folder in folders}
+    if fix is not None:
+        refuse_same_folder(fix, folders)
+        jobs = []
+        for folder, paths in files.items():
+            # Several folders may hold files of the same name.
+            target = fix if len(files) == 1 else fix / folder.resolve().name
+            for path in paths:
+                copy = target / (path.name if path.name.endswith(".gz") else path.name + ".gz")
+                jobs.append(Job(str(path), (copy,), (path, copy)))
+        finish(run_cases("Repairing", jobs, repair_one, options))
+        return
+    errors = 0
+    for folder, paths in files.items():
+        shared = take_shard(paths, options.shard)
+        looked = {}
+        found: list[Finding] = []
+        jobs = [Job(str(path), (), (path, count)) for path in shared]
+        with console.progress(f"Checking {folder}", len(jobs)) as bar:
+            for job, result in run(jobs, inspect_one, options.workers):
+                if isinstance(result, Failure):
+                    console.fail(result.message)
+                    errors += 1
+                else:
+                    looked[Path(job.case)] = result.record["inspection"]
+                bar.advance()
+        for path in sorted(looked):
+            found.extend(looked[path].findings)
+        found.extend(inspect_folder(looked))
+        _report(found, options.as_json)
+        wrong = sum(finding.severity == ERROR for finding in found)
+        console.say(f"{folder}: {len(paths)} files, {wrong} errors, {len(found) - wrong} warnings")
+        errors += wrong
+    if errors:
+        raise typer.Exit(1)
+
+
+def inspect_one(path: Path, class_count: int) -> "JobResult":
+    """Inspect one file; the record holds the `inspection`."""
+    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.inspection import inspect_file
+
+    return JobResult((), {"inspection": inspect_file(path, class_count)})
+
+
+def repair_one(path: Path, out: Path) -> "JobResult":
+    """Write a repaired copy of one file; the notes say what was changed."""
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.cases import parse_name
+    from vsuda_cli.io.repair import repair_file
+
+    try:
+        tag = parse_name(path).tag
+    except VsudaError:
+        tag = None
+    repairs = repair_file(path, out, tag)
+    notes = tuple(f"{path.name}: {line}" for line in repairs)
+    return JobResult((out,), {"repairs": repairs}, notes)
+
+
+def _report(findings: "list[Finding]", as_json: bool) -> None:
+    from vsuda_cli.errors import printable
+
+    for finding in findings:
+        record: Mapping[str, str] = {
+            "severity": finding.severity,
+            "path": str(finding.path),
+            "problem": finding.problem,
+            "remedy": finding.remedy,
+        }
+        if as_json:
+            console.emit_json(dict(record))
+        else:
+            name = printable(finding.path)
+            console.emit_line(f"{finding.severity:8}{name}: {finding.problem}; {finding.remedy}")

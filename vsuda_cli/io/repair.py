@@ -1,0 +1,152 @@
+"""Copies of damaged files with everything put right that can be put right for certain."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.cases import LABEL, PROBABILITY
+from vsuda_cli.io.nifti import (
+    LARGEST_LABEL,
+    SHEAR_TOLERANCE,
+    is_whole,
+    load_image,
+    load_label,
+    load_probability,
+    save_image,
+    save_label,
+    save_probability,
+)
+
+Affine = NDArray[np.float64]
+
+# A label that a scale factor or a resampling without interpolation moved is this near its integer.
+LABEL_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """Sound voxels and geometry, and a line for each thing that was changed."""
+
+    array: NDArray[Any]
+    affine: Affine
+    repairs: tuple[str, ...]
+
+
+def repair_file(path: Path, out: Path, tag: str | None) -> tuple[str, ...]:
+    """Write a sound copy of a file and return what was changed; the file itself is only read.
+
+    Raises VsudaError for what nobody can know: missing bytes, values between labels, a geometry
+    without any finite form.
+    """
+    repaired = repair(path, tag)
+    if tag == LABEL:
+        save_label(out, repaired.array, repaired.affine)
+    elif tag == PROBABILITY:
+        save_probability(out, repaired.array, repaired.affine)
+    else:
+        save_image(out, repaired.array, repaired.affine)
+    try:
+        _load_again(out, tag)
+    except VsudaError:
+        out.unlink()
+        raise
+    return repaired.repairs
+
+
+def _load_again(path: Path, tag: str | None) -> None:
+    """Raise VsudaError unless the other commands would take the file."""
+    if tag == LABEL:
+        load_label(path)
+    elif tag == PROBABILITY:
+        load_probability(path)
+    else:
+        load_image(path)
+
+
+def repair(path: Path, tag: str | None) -> Repaired:
+    """Return a file's voxels and geometry, put right; raises VsudaError like repair_file."""
+    if not is_whole(path):
+        raise VsudaError(path, "is truncated, damaged or no image", "it cannot be repaired: get it")
+    image = nib.load(path)
+    repairs: list[str] = []
+    array = np.asanyarray(image.dataobj)
+    wanted = 4 if tag == PROBABILITY else 3
+    if array.ndim > wanted and set(array.shape[wanted:]) == {1}:
+        repairs.append(f"dropped idle axes of shape {array.shape}")
+        array = array.reshape(array.shape[:wanted])
+    if array.ndim != wanted:
+        raise VsudaError(path, f"has shape {array.shape}", f"give a {wanted}D file")
+    array = _whole_labels(path, array, repairs) if tag == LABEL else _finite(array, repairs)
+    affine = _one_affine(path, image, repairs)
+    affine = _orthogonal(affine, array.shape, repairs)
+    return Repaired(array, affine, tuple(repairs))
+
+
+def _whole_labels(path: Path, array: NDArray[Any], repairs: list[str]) -> NDArray[np.uint8]:
+    if array.dtype.kind not in "iub":
+        broken = int(np.count_nonzero(~np.isfinite(array)))
+        if broken:
+            repairs.append(f"set {broken} voxels without a value to background")
+            array = np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)
+        rounded = np.rint(array)
+        distance = float(np.abs(array - rounded).max()) if array.size else 0.0
+        if distance > LABEL_TOLERANCE:
+            raise VsudaError(path, "holds values between labels", "give the label map as drawn")
+        if distance > 0:
+            repairs.append(f"rounded labels that were off by up to {distance:.2g}")
+        array = rounded
+    if array.size and (array.min() < 0 or array.max() > LARGEST_LABEL):
+        raise VsudaError(path, f"holds labels {array.min():g} to {array.max():g}", "relabel it")
+    return array.astype(np.uint8)
+
+
+def _finite(array: NDArray[Any], repairs: list[str]) -> NDArray[Any]:
+    if array.dtype.kind != "f":
+        return array
+    broken = int(np.count_nonzero(~np.isfinite(array)))
+    if broken:
+        repairs.append(f"set {broken} NaN or infinite voxels to 0")
+        array = np.nan_to_num(array, nan=0.0, posinf=0.0, neginf=0.0)
+    return array
+
+
+def _one_affine(path: Path, image: Any, repairs: list[str]) -> Affine:
+    """Return the first sound form, in the order sform, qform, pixel sizes alone."""
+    header = image.header
+    forms: list[tuple[str, Affine]] = []
+    if int(header["sform_code"]) > 0:
+        forms.append(("sform", np.asarray(header.get_sform(), dtype=np.float64)))
+    if int(header["qform_code"]) > 0:
+        forms.append(("qform", np.asarray(header.get_qform(), dtype=np.float64)))
+    if not forms:
+        forms.append(("pixel sizes", np.asarray(header.get_base_affine(), dtype=np.float64)))
+        repairs.append("placed by pixel sizes alone: LEFT AND RIGHT ARE A GUESS, look at it")
+    for name, affine in forms:
+        if np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) > 1e-9:
+            others = [other for _, other in forms if not np.allclose(other, affine, atol=1e-3)]
+            if others:
+                repairs.append(f"sform and qform now both say what the {name} said")
+            return affine
+    raise VsudaError(path, "has no usable geometry", "it cannot be repaired: convert it anew")
+
+
+def _orthogonal(affine: Affine, shape: tuple[int, ...], repairs: list[str]) -> Affine:
+    """Return the nearest affine without shear (polar decomposition); the middle stays in place."""
+    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    directions = affine[:3, :3] / spacing
+    if np.abs(directions.T @ directions - np.eye(3)).max() <= SHEAR_TOLERANCE:
+        return affine
+    left, _, right = np.linalg.svd(directions)
+    straight = affine.copy()
+    straight[:3, :3] = (left @ right) * spacing
+    middle = (np.asarray(shape[:3]) - 1) / 2
+    straight[:3, 3] += affine[:3, :3] @ middle - straight[:3, :3] @ middle
+    corner = (np.asarray(shape[:3]) - 1) / 2
+    moved = np.linalg.norm((affine[:3, :3] - straight[:3, :3]) @ corner)
+    repairs.append(f"removed shear, which moves the corners by {moved:.1f} mm")
+    return straight
