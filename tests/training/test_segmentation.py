@@ -1,0 +1,238 @@
+"""Supervised segmentation on toys: losses, rates, validation, resuming."""
+
+import copy
+import dataclasses
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from vsuda_cli.config import Augmentation, SegmentationSettings, UNet
+from vsuda_cli.training.data import Item
+from vsuda_cli.training.segmentation import (
+    Segmentation,
+    SegmentationLoss,
+    build_unet,
+    clip_gradients,
+    polynomial_rate,
+    predict_classes,
+    validation_dice,
+)
+
+CPU = torch.device("cpu")
+NET = UNet(
+    channels=(4, 6, 8),
+    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
+    strides=((2, 2, 1), (2, 2, 2)),
+    residual_units=1,
+    dropout=0.0,
+)
+STILL = Augmentation(gamma=0, contrast=0, brightness=0, noise=0, bias=0)
+TOY = SegmentationSettings(epochs=10, learning_rate=1e-2, unet=NET, augmentation=STILL)
+
+
+def toy_batch() -> dict[str, Tensor]:
+    """A bright box of label 1 and a grey box of label 2."""
+    labels = torch.zeros((1, 16, 16, 4), dtype=torch.uint8)
+    labels[:, 2:8, 2:8, 1:3], labels[:, 10:14, 8:14, :2] = 1, 2
+    noise = torch.rand(labels.shape, generator=torch.Generator().manual_seed(0)) * 0.1
+    images = torch.tensor([0.1, 0.9, 0.5])[labels.long()] + noise
+    return {"labelled": images[:, None], "labelled_label": labels}
+
+
+class Fixed(torch.nn.Module):
+    """A network that answers with given logits and attention maps."""
+
+    def __init__(self, logits: Tensor, maps: list[Tensor]) -> None:
+        super().__init__()
+        self.logits, self.maps = logits, maps
+        self.masks: list[Tensor] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits
+
+    def forward_with_attention(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return self.logits, self.maps
+
+    def attention_targets(self, foreground: Tensor) -> list[Tensor]:
+        self.masks.append(foreground)
+        coarse = torch.nn.functional.max_pool3d(foreground, 2, 2)
+        return [foreground, coarse]
+
+
+def one_hot_logits(labels: Tensor, classes: int) -> Tensor:
+    return torch.nn.functional.one_hot(labels.long(), classes).permute(0, 4, 1, 2, 3) * 50.0
+
+
+def test_the_network_follows_the_settings() -> None:
+    network = build_unet(NET, 4)
+    assert network(torch.rand(1, 1, 16, 16, 4)).shape == (1, 4, 16, 16, 4)
+    wider = build_unet(dataclasses.replace(NET, channels=(8, 6, 8)), 4)
+    counts = [sum(p.numel() for p in one.parameters()) for one in (network, wider)]
+    assert counts[0] < counts[1]
+
+
+def test_a_few_steps_lower_the_loss_and_learn_the_toy() -> None:
+    objective = Segmentation(TOY, CPU)
+    batch = toy_batch()
+    objective.set_epoch(0)
+    totals = []
+    for _ in range(40):
+        losses = objective.update(batch)
+        assert set(losses) == {"segmentation", "attention"}
+        assert not any(loss.requires_grad for loss in losses.values())
+        totals.append(float(sum(losses.values())))
+    assert totals[-1] < 0.5 * totals[0]
+    found = predict_classes(objective.network, batch["labelled"], CPU)
+    assert (found == batch["labelled_label"]).float().mean() > 0.95
+
+
+def test_attention_is_held_against_the_binary_mask() -> None:
+    labels = toy_batch()["labelled_label"]
+    mask = (labels > 0)[:, None].float()
+    coarse = torch.nn.functional.max_pool3d(mask, 2, 2)
+    network = Fixed(one_hot_logits(labels, 3), [mask, coarse])
+    losses = SegmentationLoss(2.0)(network, torch.zeros_like(mask), labels)
+    assert sorted(network.masks[0].unique().tolist()) == [0, 1]
+    # Maps equal to the mask, labels 2 included, are perfect; so are these logits.
+    assert losses["attention"].item() == pytest.approx(0, abs=1e-5)
+    assert losses["segmentation"].item() == pytest.approx(0, abs=1e-4)
+
+
+def test_the_attention_loss_is_the_mean_soft_dice_over_levels() -> None:
+    labels = toy_batch()["labelled_label"]
+    mask = (labels > 0)[:, None].float()
+    half = torch.full_like(mask, 0.5)
+    coarse = torch.nn.functional.max_pool3d(mask, 2, 2)
+    network = Fixed(one_hot_logits(labels, 3), [half, coarse])
+    found = SegmentationLoss(2.0)(network, half, labels)["attention"]
+    inside, everything = mask.sum().item(), mask.numel()
+    first = 1 - 2 * 0.5 * inside / (0.5 * everything + inside)
+    assert found.item() == pytest.approx(2.0 * (first + 0) / 2, abs=1e-5)
+
+
+def test_wrong_logits_cost_dice_and_cross_entropy() -> None:
+    labels = torch.zeros((1, 2, 2, 2), dtype=torch.uint8)
+    labels[0, 0] = 1
+    mask = (labels > 0)[:, None].float()
+    even = torch.zeros((1, 2, 2, 2, 2))
+    network = Fixed(even, [mask, mask[:, :, :1, :1, :1]])
+    found = SegmentationLoss(1.0)(network, mask, labels)["segmentation"]
+    # Probability 1/2 everywhere: Dice of class 1 is 2 * 2 / (4 + 4), cross-entropy is ln 2.
+    assert found.item() == pytest.approx(0.5 + math.log(2), abs=1e-4)
+
+
+@pytest.mark.parametrize(("epoch", "share"), [(0, 1.0), (5, 0.5**0.9), (9, 0.1**0.9)])
+def test_the_learning_rate_falls_as_a_power(epoch: int, share: float) -> None:
+    assert polynomial_rate(TOY, epoch) == pytest.approx(1e-2 * share)
+    objective = Segmentation(TOY, CPU)
+    objective.set_epoch(epoch)
+    rates = {g["lr"] for g in objective.state_dict()["optimiser"]["param_groups"]}
+    assert rates == {polynomial_rate(TOY, epoch)}
+
+
+def test_the_optimiser_has_the_papers_weight_decay() -> None:
+    groups = Segmentation(TOY, CPU).state_dict()["optimiser"]["param_groups"]
+    assert {group["weight_decay"] for group in groups} == {1e-4}
+
+
+def test_gradients_are_clipped_when_asked_for() -> None:
+    layer = torch.nn.Linear(2, 1)
+    for limit, expected in ((0.0, 100.0), (1.5, 1.5), (500.0, 100.0)):
+        layer.weight.grad, layer.bias.grad = torch.tensor([[60.0, 80.0]]), torch.zeros(1)
+        clip_gradients(layer, limit)
+        assert layer.weight.grad.norm().item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_seed_chooses_the_first_weights() -> None:
+    def first(seed: int) -> Tensor:
+        settings = dataclasses.replace(TOY, seed=seed)
+        return torch.cat([p.flatten() for p in Segmentation(settings, CPU).network.parameters()])
+
+    assert torch.equal(first(1), first(1))
+    assert not torch.equal(first(1), first(2))
+
+
+def test_tumour_intensity_varies_label_1_only() -> None:
+    batch = toy_batch()
+    labels = batch["labelled_label"]
+    objective = Segmentation(dataclasses.replace(TOY, tumour_intensity=2.0), CPU)
+    images, same = objective.augmented(batch)
+    changed = (images - batch["labelled"]).abs()[:, 0] > 1e-4
+    assert changed[labels == 1].float().mean() > 0.9
+    assert not changed[labels != 1].any()
+    assert torch.equal(same, labels)
+    still = Segmentation(TOY, CPU).augmented(batch)[0]
+    torch.testing.assert_close(still, batch["labelled"], atol=2e-6, rtol=0)
+
+
+def test_an_interrupted_objective_goes_on_identically() -> None:
+    settings = dataclasses.replace(
+        TOY, unet=dataclasses.replace(NET, dropout=0.2), augmentation=Augmentation()
+    )
+    one, batch = Segmentation(settings, CPU), toy_batch()
+    one.update(batch)
+    state, random = copy.deepcopy(one.state_dict()), torch.get_rng_state()
+    other = Segmentation(dataclasses.replace(settings, seed=7), CPU)
+    other.load_state_dict(state)
+    torch.set_rng_state(random)
+    theirs = other.update(batch)
+    torch.set_rng_state(random)
+    ours = one.update(batch)
+    for name, loss in ours.items():
+        assert torch.equal(loss, theirs[name])
+    for a, b in zip(one.network.parameters(), other.network.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_prediction_is_made_without_dropout_and_leaves_the_mode() -> None:
+    network = build_unet(dataclasses.replace(NET, dropout=0.5), 3)
+    images = toy_batch()["labelled"]
+    for training in (True, False):
+        network.train(training)
+        found = predict_classes(network, images, CPU)
+        assert network.training is training
+        assert torch.equal(found, predict_classes(network, images, CPU))
+        assert found.shape == (1, 16, 16, 4)
+
+
+def test_validation_dice_counts_over_a_subjects_crops() -> None:
+    found = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
+    found[0, :2], found[0, 3, 3, 0] = 1, 2  # 16 voxels of class 1, 1 of class 2
+
+    def labelled(case: str, ones: int, twos: int) -> Item:
+        label = torch.zeros((4, 4, 2), dtype=torch.uint8)
+        label.view(-1)[:ones] = 1
+        if twos:
+            label[3, 3, 0] = 2
+        return Item(case, torch.zeros(1, 4, 4, 2), label, 1.0)
+
+    network = Fixed(one_hot_logits(found, 3), [])
+    items = [labelled("a_R", 8, 1), labelled("a_L", 16, 1), labelled("b_R", 0, 0)]
+    scores = validation_dice(network, items, ("VS", "cochlea"), CPU)
+    # Subject a: 2 (8 + 16) / (32 + 24) and 2 * 2 / (2 + 2); subject b has neither: 0.
+    assert scores["validation_dice_VS"] == pytest.approx((48 / 56 + 0) / 2)
+    assert scores["validation_dice_cochlea"] == pytest.approx((1 + 0) / 2)
+    assert scores["validation_dice"] == pytest.approx((24 / 56 + 0.5) / 2)
+
+
+def test_a_class_absent_from_both_counts_as_1_and_no_items_as_nothing() -> None:
+    nothing = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
+    network = Fixed(one_hot_logits(nothing, 3), [])
+    empty = Item("a", torch.zeros(1, 4, 4, 2), nothing[0], 1.0)
+    scores = validation_dice(network, [empty], ("VS", "cochlea"), CPU)
+    assert scores["validation_dice"] == 1.0
+    assert validation_dice(network, [], ("VS",), CPU) == {}
+    unlabelled = dataclasses.replace(empty, label=None)
+    with pytest.raises(ValueError, match="a has no label"):
+        validation_dice(network, [unlabelled], ("VS",), CPU)
+
+
+def test_pictures_show_image_label_and_prediction() -> None:
+    objective, batch = Segmentation(TOY, CPU), toy_batch()
+    shown = objective.pictures(batch)
+    assert list(shown) == ["image", "label", "prediction"]
+    assert torch.equal(shown["label"], batch["labelled_label"][0])
+    assert all(picture.shape == (16, 16, 4) for picture in shown.values())
+    assert objective.models_for_inference() == {"segmenter": objective.network}
