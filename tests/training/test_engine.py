@@ -188,6 +188,11 @@ def test_the_best_epoch_is_chosen_by_the_metric(
     assert runs.choose_weights(tmp_path / "run", "best") == (best, weights)
 
 
+def test_a_regular_checkpoint_stays_when_it_is_overtaken(tmp_path: Path) -> None:
+    train(tmp_path / "run", scores={1: 0.1, 2: 0.2, 3: 0.7, 4: 0.9})
+    assert runs.Run(tmp_path / "run").epochs() == [3, 4]  # checkpoint_every=3
+
+
 def test_an_undefined_metric_is_never_the_best(tmp_path: Path) -> None:
     scores = {1: float("nan"), 2: 0.2, 3: float("nan"), 4: 0.1}
     assert train(tmp_path / "run", scores=scores).name == "epoch-0002.safetensors"
