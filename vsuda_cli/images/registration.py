@@ -80,7 +80,10 @@ def register_right(where: object, scan: Template, atlas: Template) -> Registrati
     numbered = sorted(enumerate(rough, 1), key=lambda item: -item[1][1])
     best: Registration | None = None
     reason = "no start overlaps the atlas"
-    for number, (start, _) in numbered[:MOST_REFINED]:
+    for number, (start, rough_value) in numbered[:MOST_REFINED]:
+        if rough_value < LEAST_SIMILARITY:
+            reason = f"the similarity is {rough_value:.3f}, below {LEAST_SIMILARITY}"
+            break
         found, problem = _refine(scan, atlas, start, f"start {number}")
         reason = problem or reason
         logger.debug("%s: %s: similarity %.3f", where, found.start, found.similarity)

@@ -1,0 +1,41 @@
+"""Small matrices do what they say."""
+
+import numpy as np
+
+from vsuda_cli.images.geometry import (
+    corners,
+    flip_index,
+    inverse,
+    reflection,
+    transform,
+    translation,
+)
+
+AFFINE = np.array([[0, -0.5, 0, 3], [0.7, 0, 0, -2], [0, 0, 2, 9], [0, 0, 0, 1.0]])
+POINTS = np.array([[1.0, 2, 3], [-4, 0, 2]])
+
+
+def test_transform_and_back():
+    there = transform(AFFINE, POINTS)
+    assert np.allclose(there[0], [2, -1.3, 15])
+    assert np.allclose(transform(inverse(AFFINE), there), POINTS)
+
+
+def test_translation():
+    assert np.allclose(
+        transform(translation(np.array([1.0, 2, 3])), POINTS), POINTS + np.array([1, 2, 3])
+    )
+
+
+def test_reflection_exchanges_the_ends_of_the_first_axis():
+    ends = np.array([[0.0, 1, 1], [6, 1, 1]])
+    assert np.allclose(transform(flip_index(7), ends), ends[::-1])
+    mirrored = transform(reflection(AFFINE, 7), transform(AFFINE, ends))
+    assert np.allclose(mirrored, transform(AFFINE, ends)[::-1])
+
+
+def test_corners():
+    found = corners(np.array([0.0, 0, 0]), np.array([1.0, 2, 3]))
+    assert found.shape == (8, 3)
+    assert found.min(axis=0).tolist() == [0, 0, 0]
+    assert found.max(axis=0).tolist() == [1, 2, 3]
