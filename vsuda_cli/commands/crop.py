@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vsuda_cli import console
 from vsuda_cli.options import BatchOptions, expand_options
 
 
@@ -45,6 +46,7 @@ def crop(
         crop_case,
         crop_outputs,
         load_atlas,
+        outliers,
         record_path,
         write_sheet,
     )
@@ -75,6 +77,8 @@ def crop(
         crops = [path for case in kept for path in crop_outputs(out, case, sides, False)]
         share = "" if options.shard is None else "-" + options.shard.replace("/", "-of-")
         write_sheet(out / f"qc{share}.png", crops)
+        for line in outliers(outcome.results):
+            console.say(line)
     finish(outcome)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,10 @@ from vsuda_cli.io.cases import LABEL, CaseFile, output_path
 from vsuda_cli.io.nifti import load_image, load_label, same_grid, save_image, save_label
 
 SIDES = {"both": (ears.RIGHT, ears.LEFT), "right": (ears.RIGHT,), "left": (ears.LEFT,)}
+# The least share of the region that must lie in the field of view: an ear is in its middle.
+LEAST_IN_VIEW = 0.4
+# Similarities below this share of the median are worth a look.
+OUTLIER_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,8 @@ def crop_case(
         label, _ = cropping.to_canonical(volume.array, volume.affine)
     template = make_template(array, affine)
     found = _register(case.path, template, atlas.template, settings.sides)
+    for registration in found.values():
+        _refuse_outside(case.path, _roi_in_scan(atlas, registration), array.shape, affine)
     points = _labelled_points(label, affine, template, atlas, found)
     written: list[Path] = []
     cut: dict[str, int] = {}
@@ -155,6 +161,21 @@ def _roi_in_scan(atlas: Atlas, registration: Registration) -> NDArray[np.float64
     return transform(inverse(registration.to_atlas), atlas.roi_corners_mm)
 
 
+def _refuse_outside(
+    where: Path, roi_mm: NDArray[np.float64], shape: tuple[int, ...], affine: Affine
+) -> None:
+    index = transform(inverse(affine), roi_mm)
+    low, high = index.min(axis=0), index.max(axis=0)
+    inside = np.clip(np.minimum(high, np.array(shape) - 0.5) - np.maximum(low, -0.5), 0, None)
+    share = float(np.prod(inside / (high - low)))
+    if share < LEAST_IN_VIEW:
+        raise VsudaError(
+            where,
+            f"only {100 * share:.0f} % of the ear's region lies in the field of view",
+            "look at the scan: it does not show the ear, or the registration went astray",
+        )
+
+
 def _cut(
     array: NDArray[np.float32],
     affine: Affine,
@@ -201,6 +222,21 @@ def _record(
         if side in cut:
             sides[side]["cut_label_voxels"] = cut[side]
     return {"image": case.path.name, "atlas": settings.atlas.name, "sides": sides}
+
+
+def outliers(results: Mapping[str, JobResult]) -> list[str]:
+    """Return a line for each ear whose similarity is far below what the call's others reached."""
+    reached = [
+        (case, side, float(one["similarity"]))
+        for case, result in sorted(results.items())
+        for side, one in result.record["sides"].items()
+    ]
+    usual = float(np.median([value for *_, value in reached]))
+    return [
+        f"{case}: look at side {side}: similarity {value:.3f}, others reach {usual:.3f}"
+        for case, side, value in reached
+        if value < OUTLIER_SHARE * usual
+    ]
 
 
 def write_sheet(path: Path, crops: Sequence[Path]) -> None:

@@ -1,0 +1,163 @@
+"""`crop` finds both ears, cuts no label, and its crops go back where they came from."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import typer
+from synthetic_head import LEFT_MM, RIGHT_MM, TUMOUR_MM, ball, head
+from typer.testing import CliRunner
+
+from vsuda_cli.commands.crop import crop
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.cropping import place_back, world_points
+from vsuda_cli.images.geometry import translation
+from vsuda_cli.io.cases import find_images
+from vsuda_cli.io.nifti import load_image, load_label, save_image, save_label
+
+
+SHIFT_MM = np.array([5.0, -6.0, 4.0])
+
+
+def lps(array, affine):
+    flip = np.diag([-1.0, -1.0, 1.0, 1.0])
+    flip[:2, 3] = np.array(array.shape[:2]) - 1
+    return np.ascontiguousarray(array[::-1, ::-1]), affine @ flip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("heads")
+    image, _, affine = head("T1")
+    save_image(folder / "atlas" / "atlas_ceT1.nii.gz", image, affine)
+    index = np.stack(np.meshgrid(*map(np.arange, image.shape), indexing="ij"), axis=-1)
+    where = index @ affine[:3, :3].T + affine[:3, 3]
+    box = (np.abs(where - (RIGHT_MM + TUMOUR_MM) / 2) < (22, 18, 18)).all(axis=-1)
+    save_label(folder / "atlas" / "atlas_ROI.nii.gz", box, affine)
+    image, label, affine = head("T2", translation(SHIFT_MM), seed=1)
+    for case, (voxels, labels, grid) in {
+        "a_1": (image, label, affine),
+        "b": (lps(image, affine)[0], lps(label, affine)[0], lps(image, affine)[1]),
+    }.items():
+        save_image(folder / "scans" / f"{case}_hrT2.nii.gz", voxels, grid)
+        save_label(folder / "labels" / f"{case}_Label.nii.gz", labels, grid)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data):
+    app = typer.Typer()
+    app.command()(crop)
+    atlas = data / "atlas"
+    common = ["--atlas", atlas / "atlas_ceT1.nii.gz", "--roi", atlas / "atlas_ROI.nii.gz"]
+
+    def call(*words, raises=False):
+        result = CliRunner().invoke(app, [str(word) for word in [*words, *common]])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            if raises:
+                raise result.exception
+            raise AssertionError(result.output) from result.exception
+        return result
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def crops(data, run):
+    out = data / "crops"
+    result = run(data / "scans", out, "--labels", data / "labels", "--json")
+    assert result.exit_code == 0
+    return out, [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_no_labelled_voxel_is_cut(crops):
+    _, records = crops
+    assert [one["case"] for one in records] == ["a_1", "b"]
+    for one in records:
+        assert {side: found["cut_label_voxels"] for side, found in one["sides"].items()} == {
+            "R": 0,
+            "L": 0,
+        }
+
+
+def test_later_commands_see_the_crops_alone(crops):
+    out, _ = crops
+    assert [file.case for file in find_images(out)] == ["a_1_L", "a_1_R", "b_L", "b_R"]
+    assert (out / "qc.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((out / "transforms" / "a_1.json").read_text())
+    assert np.linalg.det(np.array(record["sides"]["L"]["scan_to_atlas_ras_mm"])) < 0
+
+
+def test_crops_are_true_in_the_world_and_left_ones_mirrored(crops):
+    out, _ = crops
+    for side, ear in (("R", RIGHT_MM), ("L", LEFT_MM)):
+        label = load_label(out / f"b_{side}_Label.nii.gz")
+        assert (np.linalg.det(label.affine[:3, :3]) > 0) == (side == "R")
+        cochlea = world_points(label.array == 2, label.affine)
+        assert np.linalg.norm(cochlea.mean(axis=0) - (ear + SHIFT_MM)) < 3
+        # Shown as a right ear: the cochlea's outer side is at the end of the first axis.
+        assert np.argwhere(label.array == 2)[:, 0].mean() > label.shape[0] / 2 - 2
+
+
+def test_both_orders_of_axes_give_the_same_crop(crops):
+    out, _ = crops
+    one, other = (load_image(out / f"{case}_R_hrT2.nii.gz") for case in ("a_1", "b"))
+    assert np.allclose(one.affine, other.affine, atol=1e-3)
+    assert np.array_equal(one.array, other.array)
+
+
+def test_crops_put_back_are_the_scan(crops, data):
+    out, _ = crops
+    for case in ("a_1", "b"):
+        scan = load_label(data / "labels" / f"{case}_Label.nii.gz")
+        back = None
+        for side in "RL":
+            label = load_label(out / f"{case}_{side}_Label.nii.gz")
+            back = place_back(label.array, label.affine, scan.shape, scan.affine, back)
+        assert np.array_equal(back, scan.array)
+
+
+def test_second_run_changes_no_byte_and_existing_output_is_refused(crops, data, run):
+    out, _ = crops
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(VsudaError, match="exists already"):
+        run(data / "scans", out, raises=True)
+    result = run(data / "scans", out, "--labels", data / "labels", "--force", "--workers", 2)
+    assert len(result.stdout.splitlines()) == 8
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_size_spacing_and_one_side(data, run):
+    out = data / "fixed"
+    scan = data / "scans" / "a_1_hrT2.nii.gz"
+    run(scan, out, "--size", "20,24,16", "--spacing", "1.5,1.5,2", "--side", "left")
+    assert [file.case for file in find_images(out)] == ["a_1_L"]
+    volume = load_image(out / "a_1_L_hrT2.nii.gz")
+    assert volume.shape == (20, 24, 16)
+    assert np.allclose(volume.spacing_mm, (1.5, 1.5, 2))
+    centre = volume.affine @ np.append((np.array(volume.shape) - 1) / 2, 1)
+    assert ball(centre[:3], LEFT_MM + SHIFT_MM, (20, 20, 20))
+
+
+def test_a_scan_that_is_no_head_fails_and_the_others_go_on(data, run):
+    folder = data / "mixed"
+    folder.mkdir()
+    os.link(data / "scans" / "a_1_hrT2.nii.gz", folder / "a_1_hrT2.nii.gz")
+    noise = np.random.default_rng(0).random((40, 40, 20), dtype=np.float32)
+    save_image(folder / "noise_hrT2.nii.gz", noise, np.diag([3.0, 3.0, 3.0, 1.0]))
+    result = run(folder, data / "mixed_out", "--side", "right")
+    assert result.exit_code == 1
+    assert [file.case for file in find_images(data / "mixed_out")] == ["a_1_R"]
+
+
+def test_dry_run_writes_nothing(data, run):
+    result = run(data / "scans", data / "never", "--dry-run")
+    assert len([line for line in result.stdout.splitlines() if "hrT2" in line]) == 4
+    assert not (data / "never").exists()
+
+
+@pytest.mark.parametrize("words", [("--side", "up"), ("--size", "1,2"), ("--spacing", "1,0,1")])
+def test_wrong_options_are_refused(data, run, words):
+    with pytest.raises(VsudaError):
+        run(data / "scans", data / "never", *words, raises=True)

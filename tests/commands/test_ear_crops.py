@@ -1,0 +1,64 @@
+"""The parts of cropping a case that need no registration."""
+
+import numpy as np
+import pytest
+
+from vsuda_cli.commands.ear_crops import crop_outputs, load_atlas, outliers, write_sheet
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.batch import JobResult
+from vsuda_cli.io.cases import CaseFile
+from vsuda_cli.io.nifti import save_image, save_label
+
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+
+
+def image():
+    return np.random.default_rng(0).random((12, 12, 12), dtype=np.float32)
+
+
+def test_atlas_corners_enclose_the_region(tmp_path):
+    region = np.zeros((12, 12, 12), dtype=np.uint8)
+    region[2:5, 3:7, 4:9] = 1
+    save_image(tmp_path / "a_ceT1.nii.gz", image(), AFFINE)
+    save_label(tmp_path / "a_ROI.nii.gz", region, AFFINE)
+    corners = load_atlas(tmp_path / "a_ceT1.nii.gz", tmp_path / "a_ROI.nii.gz").roi_corners_mm
+    assert corners.min(axis=0).tolist() == [3, 5, 7]
+    assert corners.max(axis=0).tolist() == [9, 13, 17]
+
+
+@pytest.mark.parametrize("kind", ["empty", "elsewhere"])
+def test_an_atlas_that_does_not_fit_is_refused(tmp_path, kind):
+    save_image(tmp_path / "a_ceT1.nii.gz", image(), AFFINE)
+    region = np.full((12, 12, 12), kind != "empty", dtype=np.uint8)
+    save_label(tmp_path / "a_ROI.nii.gz", region, AFFINE * (2 if kind == "elsewhere" else 1))
+    with pytest.raises(VsudaError, match=r"no voxel|another grid"):
+        load_atlas(tmp_path / "a_ceT1.nii.gz", tmp_path / "a_ROI.nii.gz")
+
+
+def test_outputs_are_named_after_case_and_ear(tmp_path):
+    case = CaseFile("x_1", "hrT2", tmp_path / "x_1_hrT2.nii.gz")
+    names = [path.name for path in crop_outputs(tmp_path, case, ("R", "L"), True)]
+    assert names == [
+        "x_1_R_hrT2.nii.gz",
+        "x_1_R_Label.nii.gz",
+        "x_1_L_hrT2.nii.gz",
+        "x_1_L_Label.nii.gz",
+    ]
+
+
+def test_sheet_shows_labels_beside_crops(tmp_path):
+    save_image(tmp_path / "a_R_hrT2.nii.gz", image(), AFFINE)
+    write_sheet(tmp_path / "plain.png", [tmp_path / "a_R_hrT2.nii.gz"])
+    save_label(tmp_path / "a_R_Label.nii.gz", image() > 0.5, AFFINE)
+    write_sheet(tmp_path / "outlined.png", [tmp_path / "a_R_hrT2.nii.gz"])
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "outlined.png").read_bytes()
+
+
+def test_a_case_far_less_alike_than_the_others_is_named():
+    def reached(value):
+        return JobResult((), {"sides": {"R": {"similarity": value}}})
+
+    results = {case: reached(0.08) for case in "abcd"}
+    assert outliers(results) == []
+    results["e"] = reached(0.04)
+    assert [line.split(":")[0] for line in outliers(results)] == ["e"]
