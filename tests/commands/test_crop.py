@@ -16,7 +16,6 @@ from vsuda_cli.images.geometry import translation
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.io.nifti import load_image, load_label, save_image, save_label
 
-
 SHIFT_MM = np.array([5.0, -6.0, 4.0])
 
 
@@ -161,3 +160,8 @@ def test_dry_run_writes_nothing(data, run):
 def test_wrong_options_are_refused(data, run, words):
     with pytest.raises(VsudaError):
         run(data / "scans", data / "never", *words, raises=True)
+
+
+def test_labels_that_were_asked_for_must_be_there(data, run):
+    with pytest.raises(VsudaError, match="has no a_1_Label"):
+        run(data / "scans", data / "never", "--labels", data / "atlas", raises=True)

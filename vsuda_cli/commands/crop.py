@@ -1,12 +1,15 @@
 """`vsuda crop`: cut both inner ears out of whole scans."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vsuda_cli import console
 from vsuda_cli.options import BatchOptions, expand_options
+
+if TYPE_CHECKING:
+    from vsuda_cli.io.cases import CaseFile
 
 
 @expand_options
@@ -53,7 +56,12 @@ def crop(
     from vsuda_cli.commands.running import finish, run_cases
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.batch import Job
-    from vsuda_cli.io.cases import find_images, label_beside, refuse_same_folder
+    from vsuda_cli.io.cases import (
+        find_images,
+        label_beside,
+        labelled_images,
+        refuse_same_folder,
+    )
 
     if side not in SIDES:
         raise VsudaError(f"--side {side}", "is unknown", "write both, left or right")
@@ -61,19 +69,23 @@ def crop(
     wanted_size = None if size is None else _three("--size", size, int)
     wanted_spacing = None if spacing is None else _three("--spacing", spacing, float)
     settings = CropSettings(atlas, roi, sides, wanted_size, wanted_spacing)
-    cases = find_images(images)
+    # Labels that were asked for must be there; those beside the scans may be.
+    pairs: list[tuple[CaseFile, Path | None]]
+    if labels is None:
+        pairs = [(case, label_beside(case)) for case in find_images(images)]
+    else:
+        pairs = list(labelled_images(images, labels))
     refuse_same_folder(out, [images, atlas, *([] if labels is None else [labels])])
     load_atlas(atlas, roi)
     jobs = []
-    for case in cases:
-        label = label_beside(case, labels)
+    for case, label in pairs:
         outputs = crop_outputs(out, case, sides, label is not None)
         record = record_path(out, case.case)
         jobs.append(Job(case.case, (*outputs, record), (case, label, settings, out)))
     outcome = run_cases("Cropping", jobs, crop_case, options)
     if outcome.results and not options.dry_run:
         done = {*outcome.results, *outcome.skipped}
-        kept = [case for case in cases if case.case in done]
+        kept = [case for case, _ in pairs if case.case in done]
         crops = [path for case in kept for path in crop_outputs(out, case, sides, False)]
         share = "" if options.shard is None else "-" + options.shard.replace("/", "-of-")
         write_sheet(out / f"qc{share}.png", crops)

@@ -23,6 +23,8 @@ SIDEWAYS_MM = tuple(float(shift) for shift in range(-24, 25, 4))
 # The roughly placed heads that are optimised further before a case is given up.
 MOST_REFINED = 3
 ITERATIONS = (60, 20)
+# The second ear starts next to its goal.
+ITERATIONS_FROM_NEAR = (20, 10)
 SHRINK_FACTORS = (2, 1)
 
 # Plausible heads: adults' sizes differ by less than this, and nobody lies tilted further.
@@ -84,7 +86,7 @@ def register_right(where: object, scan: Template, atlas: Template) -> Registrati
         if rough_value < LEAST_SIMILARITY:
             reason = f"the similarity is {rough_value:.3f}, below {LEAST_SIMILARITY}"
             break
-        found, problem = _refine(scan, atlas, start, f"start {number}")
+        found, problem = _refine(scan, atlas, start, f"start {number}", ITERATIONS)
         reason = problem or reason
         logger.debug("%s: %s: similarity %.3f", where, found.start, found.similarity)
         if problem is None and (best is None or found.similarity > best.similarity):
@@ -112,7 +114,7 @@ def register_left(
     if right is not None:
         start = _best_sideways(mirrored, atlas, right.to_atlas, exchange)
         start, _ = improve(mirrored.coarse, atlas.coarse, start)
-        found, problem = _refine(mirrored, atlas, start, "mirrored")
+        found, problem = _refine(mirrored, atlas, start, "mirrored", ITERATIONS_FROM_NEAR)
         if problem is None and found.similarity >= LEAST_SHARE_OF_FIRST * right.similarity:
             return replace(found, to_atlas=found.to_atlas @ exchange)
     anew = register_right(where, mirrored, atlas)
@@ -138,16 +140,16 @@ def implausible(matrix: Affine, value: float) -> str | None:
 
 
 def _refine(
-    scan: Template, atlas: Template, start: Affine, name: str
+    scan: Template, atlas: Template, start: Affine, name: str, iterations: tuple[int, ...]
 ) -> tuple[Registration, str | None]:
     """Optimise all twelve parameters; return the better of start and result, and what is wrong."""
     candidates = [(start, name + ", unrefined")]
     # Every sample of the smaller volume should fall into the larger one: a slab into a head.
     if scan.fine.volume_mm3 <= atlas.fine.volume_mm3:
-        found = refine(scan.fine, atlas.fine, start, "Affine", ITERATIONS, SHRINK_FACTORS)
+        found = refine(scan.fine, atlas.fine, start, "Affine", iterations, SHRINK_FACTORS)
     else:
         back = inverse(start)
-        found = inverse(refine(atlas.fine, scan.fine, back, "Affine", ITERATIONS, SHRINK_FACTORS))
+        found = inverse(refine(atlas.fine, scan.fine, back, "Affine", iterations, SHRINK_FACTORS))
     candidates.append((found, name))
     judged = []
     for matrix, origin in candidates:
