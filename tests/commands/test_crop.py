@@ -2,6 +2,7 @@
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import typer
 from synthetic_head import LEFT_MM, RIGHT_MM, TUMOUR_MM, ball, head
 from typer.testing import CliRunner
 
+from vsuda_cli.commands.atlas import atlas
 from vsuda_cli.commands.crop import crop
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.cropping import place_back, world_points
@@ -16,6 +18,7 @@ from vsuda_cli.images.geometry import translation
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.io.nifti import load_image, load_label, save_image, save_label
 
+REALHEADS = Path(__file__).parents[3] / "shared" / "realheads"
 SHIFT_MM = np.array([5.0, -6.0, 4.0])
 
 
@@ -165,3 +168,23 @@ def test_wrong_options_are_refused(data, run, words):
 def test_labels_that_were_asked_for_must_be_there(data, run):
     with pytest.raises(VsudaError, match="has no a_1_Label"):
         run(data / "scans", data / "never", "--labels", data / "atlas", raises=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REALHEADS.exists(), reason="the real heads are kept beside the repository")
+def test_no_label_of_real_heads_of_the_other_contrast_is_cut(tmp_path):
+    atlas_app, crop_app = typer.Typer(), typer.Typer()
+    atlas_app.command()(atlas)
+    crop_app.command()(crop)
+    made = tmp_path / "atlas"
+    words = [REALHEADS / "source_training", made, "--workers", 2]
+    assert CliRunner().invoke(atlas_app, [str(word) for word in words]).exit_code == 0
+    for part in ("target_training", "target_validation"):
+        words = [REALHEADS / part, tmp_path / part, "--labels", REALHEADS / f"{part}_labels"]
+        words += ["--atlas", made / "atlas_ceT1.nii.gz", "--roi", made / "atlas_ROI.nii.gz"]
+        words += ["--json", "--workers", 2]
+        result = CliRunner().invoke(crop_app, [str(word) for word in words])
+        assert result.exit_code == 0
+        for record in map(json.loads, result.stdout.splitlines()):
+            cut = [side["cut_label_voxels"] for side in record["sides"].values()]
+            assert cut == [0, 0], record["case"]
