@@ -1,0 +1,105 @@
+"""`vsuda evaluate`: score predictions against references."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vsuda_cli.options import LogOptions, expand_options
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreOptions(LogOptions):
+    """What evaluate shares with other commands; its --json is a file, its data a table."""
+
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written; score nothing.")
+    ] = False
+    shard: Annotated[
+        str | None, typer.Option("--shard", metavar="I/N", help="Take every N-th case.")
+    ] = None
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")] = 1
+
+
+@expand_options
+def evaluate(
+    predictions: Annotated[str, typer.Argument(help="Folder of <case>_Label, or one file.")],
+    references: Annotated[str, typer.Argument(help="Folder of the true <case>_Label.")],
+    options: ScoreOptions,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write one row per case.")] = None,
+    json: Annotated[
+        # Not VSUDA_JSON: for all other commands that is a switch.
+        Path | None,
+        typer.Option("--json", envvar="VSUDA_JSON_FILE", help="Write scores and summary as JSON."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write a page with plots and pictures (HTML).")
+    ] = None,
+    images: Annotated[
+        str | None, typer.Option("--images", help="Scans to show in the report.")
+    ] = None,
+    assd: Annotated[
+        str,
+        typer.Option(
+            "--assd",
+            metavar="challenge|pooled",
+            help="Mean of the two directed means, or mean over all surface voxels.",
+        ),
+    ] = "challenge",
+    hd95: Annotated[bool, typer.Option("--hd95", help="Add the 95% Hausdorff distance.")] = False,
+    volume: Annotated[
+        bool, typer.Option("--volume", help="Add volumes and their errors, in ml.")
+    ] = False,
+    surface_dice: Annotated[
+        float | None,
+        typer.Option("--surface-dice", metavar="MM", min=0, help="Add it at this tolerance."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="VS,cochlea", help="Names of labels 1, 2, ..."),
+    ] = None,
+) -> None:
+    """Score predictions: Dice and average symmetric surface distance per structure.
+
+    A reference without a prediction is a failed case. A structure that a prediction lacks counts
+    350 mm; one that the reference lacks has no distance, and its cell is empty.
+
+    Example: vsuda evaluate final target_validation_labels --csv scores.csv --report report.html
+    """
+    from vsuda_cli import console
+    from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.commands.scoring import Measures, find_pairs, score_case, show, write_files
+    from vsuda_cli.commands.structures import parse_classes
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.io.batch import Job
+    from vsuda_cli.options import BatchOptions
+
+    console.set_up_logging(options.quiet, options.verbose)
+    if assd not in ("challenge", "pooled"):
+        raise VsudaError(f"--assd {assd}", "is unknown", "use challenge or pooled")
+    if images is not None and report is None:
+        raise VsudaError("--images", "is for the report", "give --report FILE.html too")
+    outputs = [path for path in (csv, json, report) if path is not None]
+    existing = [path for path in outputs if path.exists()]
+    if existing and not options.force:
+        raise VsudaError(existing[0], "exists already", "use --force")
+    if len({path.resolve() for path in outputs}) < len(outputs):
+        raise VsudaError(outputs[0], "is named for two outputs", "give different files")
+    names = parse_classes(classes)
+    measures = Measures(names, assd == "pooled", hd95, volume, surface_dice)
+    pairs = find_pairs(predictions, references, images)
+    if options.dry_run:
+        for path in outputs:
+            console.emit_path(path)
+        return
+    draw = report is not None
+    jobs = [Job(pair.case, (), (pair, measures, draw)) for pair in pairs]
+    batch = BatchOptions(
+        quiet=options.quiet, verbose=options.verbose, shard=options.shard, workers=options.workers
+    )
+    outcome = run_cases("Scoring", jobs, score_case, batch)
+    show(outcome, measures)
+    write_files(outcome, measures, csv, json, report)
+    finish(outcome)

@@ -1,0 +1,146 @@
+"""`vsuda fuse`: several models' probabilities become one label map a case."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vsuda_cli.options import BatchOptions, expand_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vsuda_cli.images.fusion import Step
+    from vsuda_cli.io.batch import JobResult
+
+
+@expand_options
+def fuse(
+    probabilities: Annotated[
+        list[Path],
+        typer.Argument(metavar="PROBS...", help="Folders of <case>_Probability, in this order."),
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for <case>_Label.nii.gz.")],
+    options: BatchOptions,
+    method: Annotated[
+        str,
+        typer.Option("--method", metavar="confident-learning|majority|mean|staple", help="How."),
+    ] = "confident-learning",
+    rule: Annotated[
+        str,
+        typer.Option(
+            "--rule",
+            help="Which labels confident learning doubts: prune_by_noise_rate, prune_by_class, "
+            "both, confident_learning, low_normalized_margin or low_self_confidence.",
+        ),
+    ] = "prune_by_noise_rate",
+    uncertainty: Annotated[
+        bool,
+        typer.Option(
+            "--uncertainty",
+            help="Write <case>_Uncertainty (entropy of the mean, 0 to 1) and <case>_Disagreement "
+            "(share of models against the fused label) too.",
+        ),
+    ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="VS,cochlea", help="Names of labels 1, 2, ..."),
+    ] = None,
+) -> None:
+    """Fuse two or more models' probabilities into one label map per case.
+
+    Confident learning: the first model's labels are noisy labels; where the next model's
+    probabilities say that a label is wrong, its own most probable class takes the place; the
+    third cleans that, and so on. Cases that are not in every folder are named and left out.
+
+    Example: vsuda fuse predictions/model1 predictions/model2 predictions/model3 predictions/fused
+    """
+    from vsuda_cli import console
+    from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.commands.structures import parse_classes
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.images.confident_learning import RULES
+    from vsuda_cli.images.fusion import METHODS
+    from vsuda_cli.io.batch import Job
+    from vsuda_cli.io.cases import find_probabilities, output_path, refuse_same_folder
+
+    console.set_up_logging(options.quiet, options.verbose)
+    for option, value, known in (("--method", method, METHODS), ("--rule", rule, RULES)):
+        if value not in known:
+            raise VsudaError(f"{option} {value}", "is unknown", f"use one of {', '.join(known)}")
+    if len(probabilities) < 2:
+        raise VsudaError("PROBS", "names one folder", "give at least two to fuse, then the output")
+    names = parse_classes(classes)
+    found = [{file.case: file.path for file in find_probabilities(p)} for p in probabilities]
+    refuse_same_folder(out, probabilities)
+    common = sorted(set.intersection(*(set(model) for model in found)))
+    if not common:
+        folders = ", ".join(str(folder) for folder in probabilities)
+        raise VsudaError(folders, "have no case in common", "check the folders and the file names")
+    for case in sorted({case for model in found for case in model}.difference(common)):
+        absent = [
+            str(p) for p, model in zip(probabilities, found, strict=True) if case not in model
+        ]
+        console.say(f"{case}: left out, it is not in {', '.join(absent)}")
+    tags = ("Label", "Uncertainty", "Disagreement") if uncertainty else ("Label",)
+    jobs = []
+    for case in common:
+        outputs = tuple(output_path(out, case, tag) for tag in tags)
+        paths = [model[case] for model in found]
+        jobs.append(Job(case, outputs, (case, paths, outputs, method, rule, names)))
+    finish(run_cases("Fusing", jobs, fuse_case, options))
+
+
+def fuse_case(
+    case: str,
+    paths: "Sequence[Path]",
+    outputs: "tuple[Path, ...]",
+    method: str,
+    rule: str,
+    names: tuple[str, ...],
+) -> "JobResult":
+    """Fuse one case; `outputs` are the label map and, when wanted, the two maps of uncertainty."""
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.images import fusion
+    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.nifti import load_probability, same_grid, save_image, save_label
+
+    volumes = [load_probability(path) for path in paths]
+    for volume in volumes:
+        problem = fusion.problem_with(volume.array)
+        if problem:
+            raise VsudaError(volume.path, problem, "make it again with vsuda predict")
+        if volume.array.shape[3] != len(names) + 1:
+            problem = f"holds {volume.array.shape[3]} classes, background included"
+            raise VsudaError(volume.path, problem, "name all others with --classes")
+        if not same_grid(volume, volumes[0]):
+            raise VsudaError(volume.path, f"is on another grid than {paths[0]}", "predict it again")
+    models = [volume.array for volume in volumes]
+    steps: list[Step] = []
+    if method == "confident-learning":
+        labels, steps = fusion.clean_in_turn(models, rule)
+    else:
+        ways = {"majority": fusion.majority, "staple": fusion.staple}
+        labels = ways[method](models) if method in ways else fusion.hard_labels(fusion.mean(models))
+    affine = volumes[0].affine
+    if len(outputs) > 1:
+        save_image(outputs[1], fusion.entropy(models), affine)
+        save_image(outputs[2], fusion.disagreement(models, labels), affine)
+    save_label(outputs[0], labels, affine)
+    everything = ("background", *names)
+    told = [
+        _tell(step, str(p.parent), everything) for step, p in zip(steps, paths[1:], strict=True)
+    ]
+    notes = tuple(f"{case}: {text}" for text, _ in told)
+    return JobResult(outputs, {"method": method, "steps": [record for _, record in told]}, notes)
+
+
+def _tell(step: "Step", model: str, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
+    """Return a step as a line for the reader and as a record."""
+    per_class = {
+        name: {"gained": int(step.changes[:, k].sum()), "lost": int(step.changes[k].sum())}
+        for k, name in enumerate(names)
+    }
+    counts = ", ".join(f"{n} +{c['gained']} -{c['lost']}" for n, c in per_class.items())
+    record = {"cleaned_by": model, "flagged": step.flagged, "changes": per_class}
+    return f"{model} flagged {step.flagged} voxels: {counts}", record

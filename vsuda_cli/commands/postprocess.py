@@ -1,0 +1,167 @@
+"""`vsuda postprocess`: clean label maps and put both ears back on the scan's grid."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vsuda_cli.options import BatchOptions, expand_options
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vsuda_cli.images.components import Removal, Rules
+    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.cases import CaseFile
+
+EARS = ("_R", "_L")
+
+
+@expand_options
+def postprocess(
+    labels: Annotated[
+        str, typer.Argument(help="Folder of <case>_Label, one file, or - for a list.")
+    ],
+    out: Annotated[Path, typer.Argument(help="Folder for <case>_Label.nii.gz.")],
+    options: BatchOptions,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like",
+            metavar="SCANS",
+            help="Put <case>_R_Label and <case>_L_Label back on these scans' grids, merged.",
+        ),
+    ] = None,
+    max_above_mm: Annotated[
+        float | None,
+        typer.Option(
+            "--max-above-mm",
+            help="Drop tumour components centred this far above the cochlea; 22.5 unless given.",
+        ),
+    ] = None,
+    height_rule: Annotated[
+        bool, typer.Option("--height-rule/--no-height-rule", help="Use the rule above.")
+    ] = True,
+    largest: Annotated[
+        bool, typer.Option("--largest/--no-largest", help="Keep each class's largest component.")
+    ] = True,
+    smallest_mm3: Annotated[
+        float, typer.Option("--smallest-mm3", min=0, help="Drop components smaller than this.")
+    ] = 0.0,
+    fill_holes: Annotated[
+        bool, typer.Option("--fill-holes", help="Fill background enclosed by a structure.")
+    ] = False,
+    connectivity: Annotated[
+        int, typer.Option("--connectivity", metavar="6|18|26", help="Neighbours of a voxel.")
+    ] = 26,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", metavar="VS,cochlea", help="Names of labels 1, 2, ..."),
+    ] = None,
+) -> None:
+    """Drop false components of each ear, and put the ears back on the scan.
+
+    Per ear: VS components whose centre lies more than 22.5 mm above the cochlea's centre are
+    dropped, up being the world's z; then the largest component of each class is kept. A label map
+    wider than 120 mm that is not named _R or _L holds both ears: each half is treated alone.
+
+    Example: vsuda postprocess predictions/fused final --like target_validation
+    """
+    from vsuda_cli import console
+    from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.commands.structures import parse_classes
+    from vsuda_cli.config import CLASSES
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.images.components import CONNECTIVITY, MAX_ABOVE_MM, Rules
+    from vsuda_cli.io.batch import Job
+    from vsuda_cli.io.cases import find_images, find_labels, output_path, refuse_same_folder
+
+    console.set_up_logging(options.quiet, options.verbose)
+    names = parse_classes(classes)
+    if connectivity not in CONNECTIVITY:
+        raise VsudaError(f"--connectivity {connectivity}", "is unknown", "use 6, 18 or 26")
+    if height_rule and not set(CLASSES) <= set(names):
+        problem = f"lacks {' or '.join(CLASSES)}, which the rule of height is about"
+        raise VsudaError(f"--classes {classes}", problem, "name them, or use --no-height-rule")
+    tumour, cochlea = (names.index(c) + 1 if c in names else 0 for c in CLASSES)
+    above = MAX_ABOVE_MM if max_above_mm is None else max_above_mm
+    limit = above if height_rule else None
+    rules = Rules(names, tumour, cochlea, limit, largest, smallest_mm3, fill_holes, connectivity)
+    files = find_labels(labels)
+    refuse_same_folder(out, [labels] if like is None else [labels, like])
+    groups: dict[str, list[CaseFile]] = {}
+    scans: dict[str, Path] = {}
+    if like is None:
+        groups = {file.case: [file] for file in files}
+    else:
+        scans = {scan.case: scan.path for scan in find_images(like)}
+        for file in files:
+            groups.setdefault(_scan_of(file, scans, like), []).append(file)
+    jobs = []
+    for case, parts in groups.items():
+        path = output_path(out, case, "Label")
+        jobs.append(Job(case, (path,), (case, parts, scans.get(case), path, rules)))
+    finish(run_cases("Cleaning", jobs, clean_case, options))
+
+
+def _scan_of(label: "CaseFile", scans: dict[str, Path], like: str) -> str:
+    """Return the scan's case that a label map belongs to: its own name, or without _R and _L."""
+    from vsuda_cli.errors import VsudaError
+
+    short = label.case[:-2] if label.case.endswith(EARS) else label.case
+    for case in (label.case, short):
+        if case in scans:
+            return case
+    raise VsudaError(label.path, f"has no scan {short}_<tag>.nii.gz in {like}", "check --like")
+
+
+def clean_case(
+    case: str, parts: "Sequence[CaseFile]", scan: Path | None, out: Path, rules: "Rules"
+) -> "JobResult":
+    """Clean the label maps of one case; with a scan, merge them on its grid."""
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.images import components
+    from vsuda_cli.images.cropping import place_back
+    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.nifti import load_label, read_geometry, save_label
+
+    grid = None if scan is None else read_geometry(scan)
+    merged = None
+    notes: list[str] = []
+    removed: list[dict[str, Any]] = []
+    for part in parts:
+        label = load_label(part.path, len(rules.classes) + 1)
+        one_ear = part.case.endswith(EARS)
+        both = not one_ear and components.holds_both_ears(label.shape, label.affine)
+        way = components.clean_both_ears if both else components.clean
+        cleaned, gone, remarks = way(label.array, label.affine, rules)
+        lines = [*remarks, *_tell(gone)] or ["nothing removed"]
+        notes.append(f"{part.case}: " + "; ".join(lines))
+        removed += [{"label": part.case, **vars(one)} for one in gone]
+        if grid is None:
+            save_label(out, cleaned, label.affine)
+            continue
+        before = 0 if merged is None else int((merged > 0).sum())
+        merged = place_back(cleaned, label.affine, grid.shape[:3], grid.affine, merged)
+        if cleaned.any() and int((merged > 0).sum()) == before:
+            raise VsudaError(part.path, f"lies outside {scan}", "check that they belong together")
+    if grid is not None and merged is not None:
+        save_label(out, merged, grid.affine)
+    return JobResult((out,), {"removed": removed}, tuple(notes))
+
+
+def _tell(removed: "Sequence[Removal]") -> list[str]:
+    """Return a phrase for each structure and rule; its largest component explains."""
+    groups: dict[tuple[str, str], list[Removal]] = {}
+    for one in removed:
+        groups.setdefault((one.structure, one.rule), []).append(one)
+    told = []
+    for (structure, rule), some in groups.items():
+        size = f"{sum(one.voxels for one in some)} voxels ({sum(one.mm3 for one in some):.1f} mm3)"
+        if rule == "holes":
+            told.append(f"{structure}: {size} of holes filled")
+            continue
+        parts = "1 component" if len(some) == 1 else f"{len(some)} components"
+        most = max(some, key=lambda one: one.voxels)
+        told.append(f"{structure}: removed {parts}, {size}, {most.detail}")
+    return told

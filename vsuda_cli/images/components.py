@@ -1,0 +1,178 @@
+"""Cleaning label maps by connected components, and by where tumour and cochlea lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from vsuda_cli.images.geometry import transform
+
+# [paper] 15 voxels along z, at the training spacing of 1.5 mm.
+MAX_ABOVE_MM = 22.5
+# Neighbours of a voxel by connectivity: faces; and edges; and corners.
+CONNECTIVITY = {6: 1, 18: 2, 26: 3}
+# A field of view wider than this from left to right holds both inner ears, about 85 mm apart.
+BOTH_EARS_MM = 120.0
+
+Labels = NDArray[np.uint8]
+Affine = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is removed; labels 1, 2, ... are `classes`.
+
+    `max_above_mm` None: no rule of height. `tumour` and `anchor` are the labels that it is about.
+    """
+
+    classes: tuple[str, ...]
+    tumour: int = 1
+    anchor: int = 2
+    max_above_mm: float | None = MAX_ABOVE_MM
+    keep_largest: bool = True
+    smallest_mm3: float = 0.0
+    fill_holes: bool = False
+    connectivity: int = 26
+
+
+@dataclass(frozen=True)
+class Removal:
+    """A component taken away (or, by the rule `holes`, filled): where and why."""
+
+    structure: str
+    rule: str
+    voxels: int
+    mm3: float
+    detail: str
+
+
+@dataclass(frozen=True)
+class Component:
+    """A connected component: its number in the map of components, size and centre in the world."""
+
+    number: int
+    voxels: int
+    centre_mm: NDArray[np.float64]
+
+
+def clean(labels: Labels, affine: Affine, rules: Rules) -> tuple[Labels, list[Removal], list[str]]:
+    """Apply the rules to one ear's label map (X, Y, Z); `affine` is voxel index to RAS mm.
+
+    In this order: tumour components whose centre lies more than `max_above_mm` above the centre
+    of the largest anchor component are dropped (up is the world's z, however the array is
+    stored); components below `smallest_mm3`; all but each class's largest component; holes are
+    filled. Returns the cleaned map, what was removed, and remarks.
+    """
+    return _clean_part(labels, np.ones(labels.shape, dtype=np.bool_), affine, rules, "")
+
+
+def clean_both_ears(
+    labels: Labels, affine: Affine, rules: Rules
+) -> tuple[Labels, list[Removal], list[str]]:
+    """Apply the rules to each half of a whole scan's label map, as `clean` does to one ear.
+
+    The halves meet in the plane of the world's x through the middle of the field of view; a
+    component belongs to the half that its centre lies in.
+    """
+    middle_x = float(transform(affine, (np.array([labels.shape]) - 1) / 2)[0, 0])
+    halves: dict[str, NDArray[np.bool_]] = {
+        side: np.zeros(labels.shape, dtype=np.bool_) for side in ("left", "right")
+    }
+    for value in range(1, len(rules.classes) + 1):
+        numbered, found = find_components(labels == value, affine, rules.connectivity)
+        for component in found:
+            side = "left" if component.centre_mm[0] < middle_x else "right"
+            halves[side] |= numbered == component.number
+    result = np.zeros_like(labels)
+    removed: list[Removal] = []
+    remarks: list[str] = []
+    for side, part in halves.items():
+        if not part.any():
+            continue
+        cleaned, gone, said = _clean_part(labels, part, affine, rules, f"{side}: ")
+        result = np.where(cleaned > 0, cleaned, result)
+        removed += gone
+        remarks += said
+    return result, removed, remarks
+
+
+def holds_both_ears(shape: Sequence[int], affine: Affine) -> bool:
+    """Tell by the field of view's extent from left to right whether it holds both inner ears."""
+    return float(np.abs(affine[0, :3]) @ np.asarray(shape)) > BOTH_EARS_MM
+
+
+def find_components(
+    mask: NDArray[np.bool_], affine: Affine, connectivity: int
+) -> tuple[NDArray[np.int32], list[Component]]:
+    """Return the map of numbered components (0 outside) and the components, largest first.
+
+    Of equally large components the one found first in the array's order comes first.
+    """
+    structure = ndimage.generate_binary_structure(3, CONNECTIVITY[connectivity])
+    numbered = np.zeros(mask.shape, dtype=np.int32)
+    box = ndimage.find_objects(mask.astype(np.uint8))
+    if not box:
+        return numbered, []
+    part, count = ndimage.label(mask[box[0]], structure=structure)
+    numbered[box[0]] = part
+    sizes = np.bincount(part.ravel(), minlength=count + 1)
+    centres = ndimage.center_of_mass(part > 0, part, range(1, count + 1))
+    start = [edge.start for edge in box[0]]
+    found = [
+        Component(n, int(sizes[n]), transform(affine, np.add([centre], start))[0])
+        for n, centre in enumerate(centres, start=1)
+    ]
+    return numbered, sorted(found, key=lambda component: -component.voxels)
+
+
+def _clean_part(
+    labels: Labels, part: NDArray[np.bool_], affine: Affine, rules: Rules, where: str
+) -> tuple[Labels, list[Removal], list[str]]:
+    """Apply the rules to the labels inside `part`; what is outside is 0 in the result."""
+    result = np.where(part, labels, 0).astype(np.uint8)
+    removed: list[Removal] = []
+    remarks: list[str] = []
+    voxel_mm3 = abs(float(np.linalg.det(affine[:3, :3])))
+    anchor_z = _anchor_height(result, affine, rules)
+    if rules.max_above_mm is not None and anchor_z is None and (result == rules.tumour).any():
+        anchor = rules.classes[rules.anchor - 1]
+        remarks.append(f"{where}no {anchor}, the rule of height is skipped")
+    for value, structure in enumerate(rules.classes, start=1):
+        numbered, found = find_components(result == value, affine, rules.connectivity)
+        kept: list[Component] = []
+        for component in found:
+            reason = None
+            above = 0.0 if anchor_z is None else float(component.centre_mm[2]) - anchor_z
+            too_high = rules.max_above_mm is not None and above > rules.max_above_mm
+            if value == rules.tumour and too_high:
+                anchor = rules.classes[rules.anchor - 1]
+                reason = ("height", f"{above:.1f} mm above the {anchor}")
+            elif component.voxels * voxel_mm3 < rules.smallest_mm3:
+                reason = ("smallest", f"below {rules.smallest_mm3:g} mm3")
+            elif rules.keep_largest and kept:
+                reason = ("largest", f"the largest has {kept[0].voxels} voxels")
+            if reason is None:
+                kept.append(component)
+                continue
+            result[numbered == component.number] = 0
+            mm3 = component.voxels * voxel_mm3
+            detail = where + reason[1]
+            removed.append(Removal(structure, reason[0], component.voxels, mm3, detail))
+    if rules.fill_holes:
+        for value, structure in enumerate(rules.classes, start=1):
+            holes = ndimage.binary_fill_holes(result == value) & (result == 0)
+            count = int(np.count_nonzero(holes))
+            if count:
+                result[holes] = value
+                detail = f"{where}filled"
+                removed.append(Removal(structure, "holes", count, count * voxel_mm3, detail))
+    return result, removed, remarks
+
+
+def _anchor_height(labels: Labels, affine: Affine, rules: Rules) -> float | None:
+    if rules.max_above_mm is None:
+        return None
+    _, found = find_components(labels == rules.anchor, affine, rules.connectivity)
+    return float(found[0].centre_mm[2]) if found else None

@@ -1,0 +1,140 @@
+"""Several models' class probabilities become one label map."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.confident_learning import argmax, find_label_issues
+
+METHODS = ("confident-learning", "majority", "mean", "staple")
+# Stored in 8 bits, K probabilities miss the sum of 1 by up to K / 2 / 255; this allows five.
+SUM_TOLERANCE = 0.01
+
+Probabilities = NDArray[np.float32]
+Labels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one cleaning model did: flagged voxels, and changes (K, K) from class to class."""
+
+    flagged: int
+    changes: NDArray[np.int64]
+
+
+def problem_with(probabilities: Probabilities) -> str:
+    """Return what makes an array (X, Y, Z, class) no probabilities, or an empty string."""
+    if not np.isfinite(probabilities).all():
+        return f"holds {np.count_nonzero(~np.isfinite(probabilities))} NaN or infinite values"
+    low, high = float(probabilities.min()), float(probabilities.max())
+    if low < 0:
+        return f"holds a negative probability, {low:.4g}"
+    if high > 1 + SUM_TOLERANCE:
+        return f"holds a probability above 1, {high:.4g}"
+    sums = probabilities.sum(axis=-1)
+    worst = float(sums.flat[int(np.abs(sums - 1).argmax())])
+    if abs(worst - 1) > SUM_TOLERANCE:
+        return f"holds probabilities that sum up to {worst:.4g} instead of 1"
+    return ""
+
+
+def hard_labels(probabilities: Probabilities) -> Labels:
+    """Return the most probable class (X, Y, Z), the first of equal ones."""
+    flat = as_rows(probabilities)
+    labels = argmax([flat[:, k] for k in range(flat.shape[1])])
+    return labels.reshape(probabilities.shape[:3], order="F")
+
+
+def as_rows(probabilities: Probabilities) -> Probabilities:
+    """Return (N, K) rows of (X, Y, Z, K), first axis fastest: a view of what files hold."""
+    return probabilities.reshape(-1, probabilities.shape[3], order="F")
+
+
+def clean_in_turn(models: Sequence[Probabilities], rule: str) -> tuple[Labels, list[Step]]:
+    """Fuse by confident learning: each model cleans the labels of those before it.
+
+    The first model's most probable classes are noisy labels; where the next model's
+    probabilities say that a label is wrong, its own most probable class takes the place, and so
+    on. Returns labels (X, Y, Z) and one step for each model but the first. The order matters.
+    """
+    shape = models[0].shape[:3]
+    labels = hard_labels(models[0]).reshape(-1, order="F")
+    steps = []
+    for model in models[1:]:
+        rows = as_rows(model)
+        flags = find_label_issues(labels, rows, rule)
+        cleaned = labels.copy()
+        cleaned[flags] = rows[flags].argmax(axis=1)
+        steps.append(Step(int(flags.sum()), count_changes(labels, cleaned, rows.shape[1])))
+        labels = cleaned
+    return labels.reshape(shape, order="F"), steps
+
+
+def count_changes(before: Labels, after: Labels, classes: int) -> NDArray[np.int64]:
+    """Return the number of voxels (K, K) by class before (row) and after; the diagonal is 0."""
+    differ = before != after
+    pairs = before[differ].astype(np.intp) * classes + after[differ]
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def mean(models: Sequence[Probabilities]) -> Probabilities:
+    """Return the mean of the models' probabilities."""
+    total = models[0].copy()
+    for model in models[1:]:
+        total += model
+    total /= len(models)
+    return total
+
+
+def majority(models: Sequence[Probabilities]) -> Labels:
+    """Return the class (X, Y, Z) that most models find; ties go to the larger mean probability."""
+    # A mean is at most 1, so half of it never outweighs a vote.
+    score = mean(models) * np.float32(0.5)
+    for model in models:
+        labels = hard_labels(model)
+        for k in range(model.shape[3]):
+            score[..., k] += labels == k
+    return hard_labels(score)
+
+
+def staple(models: Sequence[Probabilities]) -> Labels:
+    """Return the multi-label STAPLE consensus (Rohlfing et al. 2003), by SimpleITK.
+
+    Where STAPLE is undecided, the majority decides. Raises VsudaError if SimpleITK is missing.
+    """
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise VsudaError(
+            "--method staple", "needs SimpleITK", "install it: pip install 'vsuda[staple]'"
+        ) from error
+    undecided = models[0].shape[3]
+    votes = [hard_labels(model) for model in models]
+    consensus = SimpleITK.MultiLabelSTAPLE(
+        [SimpleITK.GetImageFromArray(v) for v in votes], undecided
+    )
+    labels: NDArray[Any] = SimpleITK.GetArrayFromImage(consensus).astype(np.uint8)
+    return np.where(labels == undecided, majority(models), labels)
+
+
+def entropy(models: Sequence[Probabilities]) -> Probabilities:
+    """Return the entropy (X, Y, Z) of the mean probabilities: 0 certain, 1 all classes alike."""
+    average = mean(models)
+    total = np.zeros(average.shape[:3], dtype=np.float32)
+    for k in range(average.shape[3]):
+        share = average[..., k]
+        total -= share * np.log(np.maximum(share, np.float32(1e-12)))
+    total /= np.float32(np.log(average.shape[3]))
+    return np.clip(total, 0, 1)
+
+
+def disagreement(models: Sequence[Probabilities], labels: Labels) -> Probabilities:
+    """Return the share (X, Y, Z) of models whose most probable class is not the fused label."""
+    against = np.zeros(labels.shape, dtype=np.float32)
+    for model in models:
+        against += hard_labels(model) != labels
+    return against / np.float32(len(models))

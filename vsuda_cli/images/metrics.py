@@ -1,0 +1,154 @@
+"""Overlap and surface distances of two masks, as crossMoDA scored them.
+
+Surface voxels are a mask minus its erosion with the 6-neighbourhood; beyond the image's border is
+outside. Distances are between surface voxels' centres, in mm; `spacing_mm` (3,) are the norms of
+the affine's columns, so that an oblique scan has the same spacing as a straight one.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+# What the challenge scored where a structure was not found at all.
+EMPTY_DISTANCE_MM = 350.0
+# Voxels of a box for which a distance transform takes as long as one surface voxel in a search
+# tree (measured, tests/benchmarks/metrics.py).
+BOX_VOXELS_PER_POINT = 8
+
+Mask = NDArray[np.bool_]
+Distances = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """Distances in mm: prediction's surface voxels to the reference's surface, and back."""
+
+    to_reference: Distances
+    to_prediction: Distances
+
+
+def dice(prediction: Mask, reference: Mask) -> float:
+    """Return 2 |A and B| / (|A| + |B|); 1 if both are empty, 0 if one is."""
+    total = int(np.count_nonzero(prediction)) + int(np.count_nonzero(reference))
+    if total == 0:
+        return 1.0
+    return 2.0 * int(np.count_nonzero(prediction & reference)) / total
+
+
+def surfaces(prediction: Mask, reference: Mask, spacing_mm: NDArray[np.float64]) -> Surfaces | None:
+    """Return both directed surface distances, or None if either mask is empty."""
+    if not (prediction.any() and reference.any()):
+        return None
+    ours, theirs = _surface(prediction), _surface(reference)
+    here, there = np.argwhere(ours) * spacing_mm, np.argwhere(theirs) * spacing_mm
+    return Surfaces(
+        _nearest(ours, here, theirs, there, spacing_mm),
+        _nearest(theirs, there, ours, here, spacing_mm),
+    )
+
+
+def assd(found: Surfaces, pooled: bool = False) -> float:
+    """Return the average symmetric surface distance in mm.
+
+    The mean of the two directed means (the challenge's, and older MedPy's); `pooled`: the mean
+    over all surface voxels of both (newer MedPy's and MONAI's).
+    """
+    if pooled:
+        return float(np.concatenate([found.to_reference, found.to_prediction]).mean())
+    return float((found.to_reference.mean() + found.to_prediction.mean()) / 2)
+
+
+def hd95(found: Surfaces) -> float:
+    """Return the larger of the two directed distances' 95th percentiles in mm (MONAI's HD95)."""
+    ends = (np.percentile(side, 95) for side in (found.to_reference, found.to_prediction))
+    return float(max(ends))
+
+
+def surface_dice(found: Surfaces, tolerance_mm: float) -> float:
+    """Return the share of both surfaces' voxels within `tolerance_mm` of the other surface.
+
+    Nikolov et al. 2018, with voxels in place of surface areas, as MONAI computes it.
+    """
+    both = np.concatenate([found.to_reference, found.to_prediction])
+    return float(np.count_nonzero(both <= tolerance_mm) / both.size)
+
+
+def joint_box(prediction: NDArray[np.generic], reference: NDArray[np.generic]) -> tuple[slice, ...]:
+    """Return the smallest box, one voxel larger at each side, that holds both maps' labels."""
+    shape = prediction.shape
+    low, high = np.array(shape), np.zeros(3, dtype=int)
+    for labels in (prediction, reference):
+        for axis, present in enumerate(_present(labels)):
+            if present.size:
+                low[axis] = min(low[axis], present[0])
+                high[axis] = max(high[axis], present[-1] + 1)
+    low, high = np.maximum(low - 1, 0), np.minimum(high + 1, shape)
+    return tuple(slice(int(a), max(int(a), int(b))) for a, b in zip(low, high, strict=True))
+
+
+def score_structure(
+    prediction: Mask,
+    reference: Mask,
+    spacing_mm: NDArray[np.float64],
+    *,
+    pooled: bool = False,
+    with_hd95: bool = False,
+    with_volume: bool = False,
+    tolerance_mm: float | None = None,
+) -> dict[str, float | None]:
+    """Return a structure's metrics by name; None where one is not defined.
+
+    Where the reference lacks the structure, distances are not defined; where only the prediction
+    does, they are EMPTY_DISTANCE_MM. Volumes are in ml.
+    """
+    scores: dict[str, float | None] = {"Dice": dice(prediction, reference)}
+    found = surfaces(prediction, reference, spacing_mm)
+    lost = EMPTY_DISTANCE_MM if reference.any() else None
+    scores["ASSD"] = assd(found, pooled) if found else lost
+    if with_hd95:
+        scores["HD95"] = hd95(found) if found else lost
+    if tolerance_mm is not None:
+        # Dice is 1 or 0 where a mask is empty, and so is this.
+        scores["SurfaceDice"] = surface_dice(found, tolerance_mm) if found else scores["Dice"]
+    if with_volume:
+        voxel_ml = float(np.prod(spacing_mm)) / 1000
+        ours, theirs = (float(np.count_nonzero(m)) * voxel_ml for m in (prediction, reference))
+        scores["Volume"] = ours
+        scores["VolumeError"] = ours - theirs
+    return scores
+
+
+def _surface(mask: Mask) -> Mask:
+    shell: Mask = mask.copy()
+    core = np.zeros_like(mask)
+    inner = mask[1:-1, 1:-1, 1:-1].copy()
+    for axis in range(3):
+        for start in (0, 2):
+            near = [slice(1, -1)] * 3
+            near[axis] = slice(start, mask.shape[axis] - 2 + start)
+            inner &= mask[tuple(near)]
+    core[1:-1, 1:-1, 1:-1] = inner
+    return shell & ~core
+
+
+def _nearest(
+    ours: Mask, here: Distances, theirs: Mask, there: Distances, spacing_mm: NDArray[np.float64]
+) -> Distances:
+    """Return the distance of each of our surface voxels to the nearest of theirs."""
+    distances: Distances
+    if ours.size < BOX_VOXELS_PER_POINT * max(len(here), len(there)):
+        distances = ndimage.distance_transform_edt(~theirs, sampling=spacing_mm)[ours]
+    else:
+        distances = cKDTree(there).query(here)[0]
+    return distances
+
+
+def _present(labels: NDArray[np.generic]) -> list[NDArray[np.intp]]:
+    """Return for each axis the indices at which something is not zero."""
+    plane = np.any(labels, axis=2)
+    first, second = np.any(plane, axis=1), np.any(plane, axis=0)
+    third = np.any(labels[first][:, second], axis=(0, 1))
+    return [np.flatnonzero(present) for present in (first, second, third)]

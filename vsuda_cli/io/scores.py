@@ -1,0 +1,95 @@
+"""Score files: one row per case, columns `<structure>_<metric>`, an empty cell where undefined."""
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.atomic import write_text
+
+CASE = "case"
+TEAM = "team"
+
+Row = Mapping[str, float | None]
+
+
+@dataclass(frozen=True)
+class TeamScores:
+    """One team's or model's scores: `rows[case][column]`, None where a metric is not defined."""
+
+    team: str
+    columns: tuple[str, ...]
+    rows: dict[str, dict[str, float | None]]
+
+
+def write_scores(path: Path, columns: Sequence[str], rows: Mapping[str, Row]) -> None:
+    """Write scores in full precision, sorted by case."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow([CASE, *columns])
+    for case in sorted(rows):
+        cells = [rows[case].get(column) for column in columns]
+        writer.writerow([case, *("" if cell is None else repr(float(cell)) for cell in cells)])
+    write_text(path, stream.getvalue())
+
+
+def read_scores(path: Path) -> list[TeamScores]:
+    """Read a score file: our own (the team is the file's stem), or with a column `Team`.
+
+    Raises VsudaError for a file that cannot be read, lacks the column `case`, holds a case twice
+    for one team, or a cell that is no number.
+    """
+    header, lines = _read_table(path)
+    names = [name.strip() for name in header]
+    lowered = [name.lower() for name in names]
+    if CASE not in lowered:
+        raise VsudaError(path, "has no column `case`", "give a file written by vsuda evaluate")
+    if len(set(lowered)) < len(lowered):
+        raise VsudaError(path, "names a column twice", "rename or remove one")
+    case_at = lowered.index(CASE)
+    team_at = lowered.index(TEAM) if TEAM in lowered else None
+    columns = tuple(n for at, n in enumerate(names) if at not in (case_at, team_at))
+    teams: dict[str, dict[str, dict[str, float | None]]] = {}
+    for number, cells in enumerate(lines, start=2):
+        if len(cells) != len(names):
+            problem = f"has {len(cells)} cells in line {number} but {len(names)} columns"
+            raise VsudaError(path, problem, "repair the file")
+        team = path.stem if team_at is None else cells[team_at].strip()
+        values = [cell for at, cell in enumerate(cells) if at not in (case_at, team_at)]
+        rows = teams.setdefault(team, {})
+        case = cells[case_at].strip()
+        if case in rows:
+            raise VsudaError(path, f"has case {case} twice for {team}", "keep one row")
+        rows[case] = {
+            column: _number(cell, f"{path}: line {number}, {column}")
+            for column, cell in zip(columns, values, strict=True)
+        }
+    if not teams:
+        raise VsudaError(path, "holds no cases", "give a file with one row per case")
+    return [TeamScores(team, columns, rows) for team, rows in teams.items()]
+
+
+def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        table = [row for row in csv.reader(io.StringIO(text)) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise VsudaError(path, f"cannot be read ({error})", "give a CSV file of scores") from error
+    if not table:
+        raise VsudaError(path, "is empty", "give a CSV file of scores")
+    return table[0], table[1:]
+
+
+def _number(cell: str, where: str) -> float | None:
+    if not cell.strip() or cell.strip().lower() == "nan":
+        return None
+    try:
+        value = float(cell)
+    except ValueError as error:
+        raise VsudaError(where, f"holds {cell!r}", "write a number or leave it empty") from error
+    if not math.isfinite(value):
+        raise VsudaError(where, f"holds {cell!r}", "write a number or leave it empty")
+    return value
