@@ -77,14 +77,11 @@ def clean_both_ears(
     component belongs to the half that its centre lies in.
     """
     middle_x = float(transform(affine, (np.array([labels.shape]) - 1) / 2)[0, 0])
-    halves: dict[str, NDArray[np.bool_]] = {
-        side: np.zeros(labels.shape, dtype=np.bool_) for side in ("left", "right")
-    }
+    left = np.zeros(labels.shape, dtype=np.bool_)
     for value in range(1, len(rules.classes) + 1):
         numbered, found = find_components(labels == value, affine, rules.connectivity)
-        for component in found:
-            side = "left" if component.centre_mm[0] < middle_x else "right"
-            halves[side] |= numbered == component.number
+        left |= _select(numbered, [c for c in found if c.centre_mm[0] < middle_x], len(found))
+    halves = {"left": left, "right": (labels > 0) & ~left}
     result = np.zeros_like(labels)
     removed: list[Removal] = []
     remarks: list[str] = []
@@ -127,6 +124,16 @@ def find_components(
     return numbered, sorted(found, key=lambda component: -component.voxels)
 
 
+def _select(
+    numbered: NDArray[np.int32], wanted: Sequence[Component], count: int
+) -> NDArray[np.bool_]:
+    """Return the mask of the wanted ones among `count` components."""
+    table = np.zeros(count + 1, dtype=np.bool_)
+    table[[component.number for component in wanted]] = True
+    chosen: NDArray[np.bool_] = table[numbered]
+    return chosen
+
+
 def _clean_part(
     labels: Labels, part: NDArray[np.bool_], affine: Affine, rules: Rules, where: str
 ) -> tuple[Labels, list[Removal], list[str]]:
@@ -156,10 +163,10 @@ def _clean_part(
             if reason is None:
                 kept.append(component)
                 continue
-            result[numbered == component.number] = 0
             mm3 = component.voxels * voxel_mm3
             detail = where + reason[1]
             removed.append(Removal(structure, reason[0], component.voxels, mm3, detail))
+        result[(result == value) & ~_select(numbered, kept, len(found))] = 0
     if rules.fill_holes:
         for value, structure in enumerate(rules.classes, start=1):
             holes = ndimage.binary_fill_holes(result == value) & (result == 0)

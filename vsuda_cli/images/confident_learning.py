@@ -33,6 +33,7 @@ FEWEST_VOXELS = 1
 Labels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Numbers = NDArray[np.floating]
+Places = NDArray[np.intp]
 
 
 def find_label_issues(labels: Labels, probabilities: Numbers, rule: str) -> Mask:
@@ -56,24 +57,25 @@ def find_label_issues(labels: Labels, probabilities: Numbers, rule: str) -> Mask
     if rule == "confident_learning":
         return suspected & disputed
     if rule.startswith("low_"):
-        scores = (_own_margin if rule == "low_normalized_margin" else _own)(labels, probabilities)
         count = int(np.count_nonzero(suspected & disputed))
-        return _lowest(scores, count, np.ones(len(labels), dtype=np.bool_))
-    kept = _kept_counts(joint, labels)
+        scores = (_own_margin if rule == "low_normalized_margin" else _own)(labels, probabilities)
+        return _lowest(scores, count)
+    del suspected
+    # Only disputed voxels can be flagged, and they are few: everything is decided for them alone.
+    places = np.flatnonzero(disputed)
+    del disputed
+    counts = _prune_counts(joint, labels)
     flags = np.zeros(len(labels), dtype=np.bool_)
     for given in range(classes):
         if np.count_nonzero(labels == given) <= FEWEST_VOXELS:
             continue
-        members = labels == given
-        matters = disputed[members]
-        if rule == "prune_by_noise_rate":
-            chosen = _widest_margins(members, probabilities, given, kept[given], matters)
-        elif rule == "prune_by_class":
-            chosen = _least_probable(members, probabilities, given, kept[given], matters)
-        else:
-            chosen = _widest_margins(members, probabilities, given, kept[given], matters)
-            chosen &= _least_probable(members, probabilities, given, kept[given], matters)
-        flags[members] = chosen & matters
+        near = places[labels[places] == given]
+        chosen = np.ones(len(near), dtype=np.bool_)
+        if rule != "prune_by_class":
+            chosen &= _widest_margins(labels, probabilities, given, near, counts[given])
+        if rule != "prune_by_noise_rate":
+            chosen &= _least_probable(labels, probabilities, given, near, counts[given])
+        flags[near[chosen]] = True
     return flags
 
 
@@ -137,7 +139,7 @@ def _confident_counts(
     return joint.reshape(classes, classes), suspected, disputed
 
 
-def _kept_counts(joint: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
+def _prune_counts(joint: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
     """Return how many voxels to prune, by given label (row) and true class; the diagonal stays.
 
     The joint is scaled to the labels' own counts; every class keeps at least one voxel.
@@ -157,25 +159,28 @@ def _kept_counts(joint: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]:
 
 
 def _widest_margins(
-    members: Mask, probabilities: Numbers, given: int, counts: NDArray[np.int64], matters: Mask
+    labels: Labels, probabilities: Numbers, given: int, near: Places, counts: NDArray[np.int64]
 ) -> Mask:
-    """Choose for each other class its count of the members with the largest margin towards it."""
-    chosen = np.zeros(len(matters), dtype=np.bool_)
+    """Tell which of the class' disputed voxels at `near` have the widest margins.
+
+    That is: for any other class, they are among its count of all voxels labelled `given` with the
+    largest margin towards it.
+    """
+    chosen = np.zeros(len(near), dtype=np.bool_)
     for other in range(len(counts)):
         count = int(counts[other])
         if other == given or count <= 0:
             continue
+        gaps = _gaps(probabilities, near, given, other)
         # Whatever is more probable by twice the tolerance is disputed: where the cut-off lies
         # there, the few disputed voxels decide alone.
-        few = np.flatnonzero(members)[matters]
-        gaps = _gaps(probabilities, few, given, other)
         if count <= np.count_nonzero(gaps < -2 * TOLERANCE):
             picked = _lowest_unless_tied(gaps, count)
             if picked is not None:
-                chosen[np.flatnonzero(matters)[picked]] = True
+                chosen |= picked
                 continue
-        gaps = _gaps(probabilities, members, given, other)
-        chosen |= _lowest(gaps, count, matters)
+        everyone = _gaps(probabilities, labels == given, given, other)
+        chosen |= _lowest_in_class(everyone, count, labels == given, near, gaps)
     return chosen
 
 
@@ -186,11 +191,13 @@ def _gaps(probabilities: Numbers, where: NDArray[np.generic], given: int, other:
 
 
 def _least_probable(
-    members: Mask, probabilities: Numbers, given: int, counts: NDArray[np.int64], matters: Mask
+    labels: Labels, probabilities: Numbers, given: int, near: Places, counts: NDArray[np.int64]
 ) -> Mask:
-    """Choose the members with the smallest probability of their label, but for the kept count."""
-    count = len(matters) - int(counts[given])
-    return _lowest(probabilities[:, given][members], count, matters)
+    """Tell which voxels at `near` are not among the kept count of the class' most probable."""
+    own = probabilities[:, given]
+    everyone = own[labels == given]
+    count = len(everyone) - int(counts[given])
+    return _lowest_in_class(everyone, count, labels == given, near, own[near])
 
 
 def _own(labels: Labels, probabilities: Numbers) -> Numbers:
@@ -211,20 +218,37 @@ def _own_margin(labels: Labels, probabilities: Numbers) -> Numbers:
     return scores
 
 
-def _lowest(values: Numbers, count: int, matters: Mask) -> Mask:
-    """Return a mask of `np.argsort(values)[:count]`; it may differ where nothing `matters`."""
+def _lowest(values: Numbers, count: int) -> Mask:
+    """Return a mask of `np.argsort(values)[:count]`."""
     if not 0 < count < len(values):
         return np.full(len(values), count > 0)
     picked = _lowest_unless_tied(values, count)
     if picked is not None:
         return picked
-    cutoff = np.partition(values, count - 1)[count - 1]
-    if not (matters & (values == cutoff)).any():
-        lower: Mask = values < cutoff
-        return lower
     chosen = np.zeros(len(values), dtype=np.bool_)
     chosen[np.argsort(values)[:count]] = True
     return chosen
+
+
+def _lowest_in_class(
+    values: Numbers, count: int, members: Mask, near: Places, near_values: Numbers
+) -> Mask:
+    """Tell which voxels at `near` are in `np.argsort(values)[:count]`.
+
+    `values` are those of all `members` (N,), `near` some of these, `near_values` their values.
+    """
+    if not 0 < count < len(values):
+        return np.full(len(near), count > 0)
+    cutoff = np.partition(values, count - 1)[count - 1]
+    at_cutoff = near_values == cutoff
+    if not at_cutoff.any() or np.count_nonzero(values <= cutoff) == count:
+        found: Mask = near_values <= cutoff
+        return found
+    chosen = np.zeros(len(values), dtype=np.bool_)
+    chosen[np.argsort(values)[:count]] = True
+    marked = np.zeros(len(members), dtype=np.bool_)
+    marked[near] = True
+    return chosen[marked[members]]
 
 
 def _lowest_unless_tied(values: Numbers, count: int) -> Mask | None:
