@@ -128,9 +128,9 @@ def fuse_case(
         save_image(outputs[2], fusion.disagreement(models, labels), affine)
     save_label(outputs[0], labels, affine)
     everything = ("background", *names)
-    told = [
-        _tell(step, str(p.parent), everything) for step, p in zip(steps, paths[1:], strict=True)
-    ]
+    # The other methods have no steps.
+    cleaners = [str(path.parent) for path in paths[1 : 1 + len(steps)]]
+    told = [_tell(step, by, everything) for step, by in zip(steps, cleaners, strict=True)]
     notes = tuple(f"{case}: {text}" for text, _ in told)
     return JobResult(outputs, {"method": method, "steps": [record for _, record in told]}, notes)
 

@@ -1,0 +1,143 @@
+"""`postprocess`: rules per ear, and both ears back on the scan."""
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from vsuda_cli.commands.postprocess import postprocess
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.cropping import cut_box, mirror
+from vsuda_cli.io.nifti import load_label, save_image, save_label
+
+AFFINE = np.array([[-0.8, 0, 0, 70], [0, -0.8, 0, 40], [0, 0, 1.5, -20], [0, 0, 0, 1.0]])
+STARTS = {"R": (20, 20, 0), "L": (120, 20, 0)}
+SIZE = (40, 50, 30)
+
+
+def call(*words):
+    app = typer.Typer()
+    app.command()(postprocess)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def truth():
+    labels = np.zeros((180, 90, 30), dtype=np.uint8)
+    for x in (40, 140):
+        labels[x : x + 4, 45:48, 5:7] = 2
+    labels[30:36, 40:50, 3:9] = 1
+    return labels
+
+
+@pytest.fixture
+def data(tmp_path):
+    """One scan, and its ears' labels with a false tumour high above and a speck of cochlea."""
+    save_image(tmp_path / "scans" / "a_hrT2.nii.gz", np.zeros((180, 90, 30)), AFFINE)
+    dirty = truth()
+    dirty[40:50, 40:50, 24:29] = 1
+    dirty[145, 60, 5] = 2
+    for side, start in STARTS.items():
+        crop, affine = cut_box(dirty, AFFINE, start, SIZE)
+        if side == "L":
+            crop, affine = mirror(crop, affine)
+        save_label(tmp_path / "labels" / f"a_{side}_Label.nii.gz", crop, affine)
+    save_label(tmp_path / "whole" / "a_Label.nii.gz", dirty, AFFINE)
+    return tmp_path
+
+
+def test_both_ears_come_back_clean_on_the_scan(data):
+    result = call(data / "labels", data / "out", "--like", data / "scans")
+    assert result.stdout.splitlines() == [str(data / "out" / "a_Label.nii.gz")]
+    found = load_label(data / "out" / "a_Label.nii.gz")
+    assert np.array_equal(found.array, truth())
+    assert np.allclose(found.affine, AFFINE)
+    lines = result.stderr.splitlines()
+    assert any(
+        line.startswith("a_R: VS: removed 1 component, 500 voxels (480.0 mm3)")
+        and "above the cochlea" in line
+        for line in lines
+    )
+    assert "a_L: cochlea: removed 1 component, 1 voxels (1.0 mm3)" in result.stderr
+
+
+def test_crops_alone_and_the_record(data):
+    result = call(data / "labels", data / "out", "--json")
+    left, right = (json.loads(line) for line in result.stdout.splitlines())
+    assert [one["rule"] for one in right["removed"]] == ["height"]
+    assert right["removed"][0]["label"] == "a_R"
+    assert [(one["structure"], one["voxels"]) for one in left["removed"]] == [("cochlea", 1)]
+    source = load_label(data / "labels" / "a_L_Label.nii.gz")
+    found = load_label(data / "out" / "a_L_Label.nii.gz")
+    assert np.allclose(found.affine, source.affine)
+    assert (source.array != found.array).sum() == 1
+
+
+def test_whole_scans_are_cleaned_half_by_half(data):
+    call(data / "whole", data / "out")
+    assert np.array_equal(load_label(data / "out" / "a_Label.nii.gz").array, truth())
+    call(data / "whole", data / "like", "--like", data / "scans")
+    assert np.array_equal(load_label(data / "like" / "a_Label.nii.gz").array, truth())
+
+
+def test_every_switch_changes_the_result(data):
+    def voxels(*words):
+        call(data / "labels", data / "out", "--force", *words)
+        found = [load_label(data / "out" / f"a_{side}_Label.nii.gz").array for side in "RL"]
+        return [int((array == value).sum()) for array in found for value in (1, 2)]
+
+    assert voxels() == [360, 24, 0, 24]
+    assert voxels("--no-height-rule") == [500, 24, 0, 24]
+    assert voxels("--max-above-mm", "40") == [500, 24, 0, 24]
+    assert voxels("--no-largest") == [360, 24, 0, 25]
+    assert voxels("--no-largest", "--no-height-rule") == [860, 24, 0, 25]
+    assert voxels("--no-largest", "--smallest-mm3", "2") == [360, 24, 0, 24]
+
+
+def test_connectivity_and_holes(tmp_path):
+    labels = np.zeros((20, 20, 20), dtype=np.uint8)
+    labels[5:10, 5:10, 5:10] = 1
+    labels[7, 7, 7], labels[10, 10, 10] = 0, 1
+    save_label(tmp_path / "in" / "a_R_Label.nii.gz", labels, np.eye(4))
+    for words, expected in (
+        ([], 125),
+        (["--connectivity", 6], 124),
+        (["--fill-holes"], 126),
+    ):
+        result = call(tmp_path / "in", tmp_path / "out", "--force", *words)
+        assert load_label(tmp_path / "out" / "a_R_Label.nii.gz").array.sum() == expected
+        assert "no cochlea, the rule of height is skipped" in result.stderr
+
+
+def test_a_label_without_its_scan_is_named(data):
+    save_label(data / "labels" / "b_R_Label.nii.gz", np.zeros((4, 4, 4)), AFFINE)
+    with pytest.raises(VsudaError, match=r"b_R_Label\.nii\.gz: has no scan b_"):
+        call(data / "labels", data / "out", "--like", data / "scans")
+    assert not (data / "out").exists()
+
+
+def test_a_label_beside_its_scan_in_space_fails(data):
+    far = AFFINE.copy()
+    far[0, 3] += 500
+    save_label(data / "labels" / "a_L_Label.nii.gz", np.ones((4, 4, 4)), far)
+    result = call(data / "labels", data / "out", "--like", data / "scans")
+    assert result.exit_code == 1
+    assert "lies outside" in result.stderr
+
+
+def test_wrong_words_are_refused(data):
+    for words, message in (
+        (["--connectivity", 7], "use 6, 18 or 26"),
+        (["--classes", "a,b"], "use --no-height-rule"),
+    ):
+        with pytest.raises(VsudaError, match=message):
+            call(data / "labels", data / "out", *words)
+    with pytest.raises(VsudaError, match="input folder"):
+        call(data / "labels", data / "labels")
+    call(data / "labels", data / "out", "--classes", "a,b", "--no-height-rule")
+    save_label(data / "labels" / "a_L_Label.nii.gz", np.full((4, 4, 4), 3), AFFINE)
+    assert "holds label 3" in call(data / "labels", data / "out", "--force").stderr
