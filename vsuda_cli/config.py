@@ -159,6 +159,8 @@ class CutSegSettings(SegmentationSettings):
     # Target scans with in-plane spacing above this take part in the fine-tuning [paper].
     fine_tune_above_mm: float = 0.5
     fine_tune_epochs: int = 20
+    # Slices of a stack that take part in CUT's own losses in one step [ours].
+    gan_slices: int = 4
     # Slices translated at once; the rest of a stack waits, with activation checkpointing.
     slice_chunk: int = 8
 

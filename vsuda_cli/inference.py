@@ -22,14 +22,12 @@ from vsuda_cli.training import checkpoint
 from vsuda_cli.training.precision import autocast
 from vsuda_cli.training.run import choose_weights, metadata_of
 from vsuda_cli.training.segmentation import build_unet
-from vsuda_cli.training.translation import build_generator
+from vsuda_cli.training.translation import build_generator, translate_volume
 
 logger = logging.getLogger(__name__)
 
 # Windows overlap by half and are blended, so that no seam is seen.
 WINDOW_OVERLAP = 0.5
-# Slices that a 2D generator translates at once.
-SLICES_AT_ONCE = 8
 
 Array = NDArray[np.float32]
 Affine = NDArray[np.float64]
@@ -69,11 +67,12 @@ class Segmenter:
     def _softmax(self, image: Tensor) -> Tensor:
         with autocast(self.device):
             if image.numel() <= self.largest_pass:
-                return self.network(image).float().softmax(dim=1)
+                return self._window(image)
             return _in_windows(image, self.settings.patch_size, self._window)
 
     def _window(self, image: Tensor) -> Tensor:
-        return self.network(image).float().softmax(dim=1)
+        logits: Tensor = self.network(image)
+        return logits.float().softmax(dim=1)
 
 
 @dataclass(frozen=True)
@@ -93,12 +92,8 @@ class Translator:
         array, affine = prepare(volume.array, volume.affine, self.preprocessing)
         image = torch.from_numpy(array)[None, None].to(self.device)
         with autocast(self.device):
-            if self.network.dims == 2:
-                slices = image[0].permute(3, 0, 1, 2)
-                chunks = [self.network(chunk) for chunk in slices.split(SLICES_AT_ONCE)]
-                pseudo = torch.cat(chunks)[:, 0].permute(1, 2, 0)
-            elif image.numel() <= self.largest_pass:
-                pseudo = self.network(image)[0, 0]
+            if self.network.dims == 2 or image.numel() <= self.largest_pass:
+                pseudo = translate_volume(self.network, image[0], self.device)[0]
             else:
                 pseudo = _in_windows(image, self.patch_size, self.network)[0, 0]
         result: Array = pseudo.float().cpu().numpy()

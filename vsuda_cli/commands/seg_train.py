@@ -59,7 +59,24 @@ def seg_train(
         if init:
             segmenting.start_from(init, objective.network, settings)
         batches = Batches({"labelled": segmenting.labelled_sampler(training, settings)})
-        return objective, batches, segmenting.validation_of(lambda: objective.network, kept, settings, device)
+        return (
+            objective,
+            batches,
+            segmenting.validation_of(lambda: objective.network, kept, settings, device),
+        )
 
-    data = {"labelled": digest(cases), "validation": digest(held_out), "init": segmenting.weights_digest(init)}
-    train(run, "seg-train", settings, options, data=data, make=make, metric=VALIDATION_METRIC, device=device)
+    data = {
+        "labelled": digest(cases),
+        "validation": digest(held_out),
+        "init": segmenting.weights_digest(init),
+    }
+    train(
+        run,
+        "seg-train",
+        settings,
+        options,
+        data=data,
+        make=make,
+        metric=VALIDATION_METRIC,
+        device=device,
+    )

@@ -35,7 +35,7 @@ def load_labelled(
     settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> tuple[list["Item"], list["Item"]]:
-    """Return training and validation items: `held_out` if there are any, else a split by subject."""
+    """Return training and validation items: `held_out` if any, else a split by subject."""
     from vsuda_cli.training.data import split
 
     count = len(settings.classes) + 1
@@ -49,9 +49,7 @@ def load_labelled(
     return training, kept
 
 
-def labelled_sampler(
-    items: list["Item"], settings: config.SegmentationSettings
-) -> "PatchSampler":
+def labelled_sampler(items: list["Item"], settings: config.SegmentationSettings) -> "PatchSampler":
     """Return the sampler of labelled patches."""
     from vsuda_cli.training.data import PatchSampler
 
@@ -83,9 +81,7 @@ def validation_of(
     return lambda: validation_dice(network(), items, settings.classes, device)
 
 
-def start_from(
-    run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings
-) -> None:
+def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings) -> None:
     """Load the best weights of another run into a network of the same architecture and classes."""
     from vsuda_cli.training import checkpoint
     from vsuda_cli.training.run import choose_weights

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-# CycleGAN and CUT draw every weight from normal(0, 0.02) and start biases at 0.
+# CycleGAN draws every weight from normal(0, 0.02) and starts biases at 0; CUT starts so here too.
 STANDARD_DEVIATION = 0.02
 
 _WITH_WEIGHTS = (nn.Conv2d, nn.Conv3d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from vsuda_cli.io.atomic import write_text
 from vsuda_cli.report.model import ReportCase
-from vsuda_cli.report.plots import Point, box_plot, scatter_plot
+from vsuda_cli.report.plots import LINEAR_BELOW, Point, box_plot, scatter_plot
 from vsuda_cli.report.summary import column, summarise, worst_first
 
 TEMPLATE = "template.html"
@@ -71,7 +71,7 @@ def _plots(
     plots = []
     for number, metric in enumerate(metrics):
         groups = [(s, _points(cases, s, metric)) for s in structures]
-        label = f"{metric} (mm)" if metric == "ASSD" else metric
+        label = f"{metric} (mm; logarithmic above {LINEAR_BELOW:g})" if metric == "ASSD" else metric
         svg = box_plot(f"box{number}", label, groups, metric == OVERLAP)
         plots.append((f"{metric} per structure", svg))
     against_volume = [(s, _points_by_volume(cases, s)) for s in structures]

@@ -49,7 +49,7 @@ class MeanTeacher(Segmentation):
         for_student = augment_intensity(batch["unlabelled"], ranges, self._generator)
         for_teacher = augment_intensity(batch["unlabelled"], ranges, self._generator)
         self.network.train()
-        self._optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad(set_to_none=True)
         with autocast(self._device):
             losses = self._loss(self.network, images, labels)
             student = self.network(for_student).float().softmax(dim=1)
@@ -58,7 +58,7 @@ class MeanTeacher(Segmentation):
         losses["consistency"] = self._weight * (student - teacher).square().mean()
         torch.stack(list(losses.values())).sum().backward()
         clip_gradients(self.network, self._mt.gradient_clip)
-        self._optimiser.step()
+        self.optimiser.step()
         self._updates += 1
         update_average(self.teacher, self.network, ema_decay(self._updates, self._ema_limit))
         return {name: loss.detach() for name, loss in losses.items()}
@@ -105,11 +105,11 @@ def update_average(average: torch.nn.Module, current: torch.nn.Module, decay: fl
     """Move the average's parameters towards the current ones; buffers follow too."""
     for mean, value in zip(average.parameters(), current.parameters(), strict=True):
         mean.lerp_(value, 1 - decay)
-    for mean, value in zip(average.buffers(), current.buffers(), strict=True):
-        if mean.is_floating_point():
-            mean.lerp_(value, 1 - decay)
+    for followed, buffer in zip(average.buffers(), current.buffers(), strict=True):
+        if followed.is_floating_point():
+            followed.lerp_(buffer, 1 - decay)
         else:
-            mean.copy_(value)
+            followed.copy_(buffer)
 
 
 def _frozen_copy(network: UNet2d5) -> UNet2d5:

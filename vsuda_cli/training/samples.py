@@ -50,4 +50,6 @@ def _colours(plane: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         grey = (values.float().clamp(0, 1) * 255).byte().numpy()
         return np.stack([grey] * 3, axis=-1)
     palette = np.array([(0, 0, 0), *LABEL_COLOURS], dtype=np.uint8)
-    return palette[values.long().numpy() % len(palette)]
+    coloured: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+    coloured = palette[values.long().numpy() % len(palette)]
+    return coloured

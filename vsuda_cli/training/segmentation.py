@@ -73,7 +73,7 @@ class Segmentation:
         self._device = device
         self.network = build_unet(settings.unet, len(settings.classes) + 1).to(device)
         self._loss = SegmentationLoss(settings.unet.attention_weight)
-        self._optimiser = torch.optim.Adam(
+        self.optimiser = torch.optim.Adam(
             self.network.parameters(),
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
@@ -82,18 +82,18 @@ class Segmentation:
 
     def set_epoch(self, epoch: int) -> None:
         """Set the polynomially falling learning rate."""
-        set_learning_rate(self._optimiser, polynomial_rate(self._settings, epoch))
+        set_learning_rate(self.optimiser, polynomial_rate(self._settings, epoch))
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `labelled` (B, 1, X, Y, Z) and `labelled_label` (B, X, Y, Z)."""
         images, labels = self.augmented(batch)
         self.network.train()
-        self._optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad(set_to_none=True)
         with autocast(self._device):
             losses = self._loss(self.network, images, labels)
         torch.stack(list(losses.values())).sum().backward()
         clip_gradients(self.network, self._settings.gradient_clip)
-        self._optimiser.step()
+        self.optimiser.step()
         return {name: loss.detach() for name, loss in losses.items()}
 
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -116,14 +116,14 @@ class Segmentation:
         """Return network, optimiser and generator."""
         return {
             "network": self.network.state_dict(),
-            "optimiser": self._optimiser.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
             "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
         self.network.load_state_dict(state["network"])
-        self._optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.load_state_dict(state["optimiser"])
         self._generator.set_state(state["generator"])
 
     def models_for_inference(self) -> dict[str, torch.nn.Module]:
@@ -137,7 +137,7 @@ def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> T
     was_training = network.training
     network.eval()
     with autocast(device):
-        classes = network(images).argmax(dim=1)
+        classes: Tensor = network(images).argmax(dim=1)
     network.train(was_training)
     return classes
 

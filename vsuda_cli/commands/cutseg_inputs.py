@@ -1,0 +1,134 @@
+"""What `vsuda cutseg-train` reads: an earlier translation, a teacher, and its cases."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vsuda_cli import config, console
+from vsuda_cli.commands import segmenting
+from vsuda_cli.commands.training import load_items
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.cases import CaseFile
+
+if TYPE_CHECKING:
+    import torch
+
+    from vsuda_cli.networks.unet2d5 import UNet2d5
+    from vsuda_cli.training.data import Batches
+    from vsuda_cli.training.engine import Objective, Row, Validate
+
+
+def translation_settings(
+    folder: Path, settings: config.CutSegSettings
+) -> config.TranslationSettings:
+    """Return the settings of the translation run to go on with.
+
+    Raises VsudaError unless it is a two-dimensional CUT or FastCUT with the same preprocessing.
+    """
+    from vsuda_cli.training.checkpoint import load_metadata
+    from vsuda_cli.training.run import choose_weights
+
+    weights = choose_weights(folder, "best")[1]
+    metadata = load_metadata(weights)
+    remedy = "give a run of translate-train --method cut --dims 2"
+    if metadata["command"] != "translate-train":
+        raise VsudaError(folder, f"is a run of {metadata['command']}", remedy)
+    stored = config.from_dict(config.TranslationSettings, metadata["settings"], weights)
+    if stored.method == "cyclegan" or stored.dims != 2:
+        raise VsudaError(folder, f"is a {stored.dims}D {stored.method}", remedy)
+    _same_preprocessing(folder, stored, settings)
+    return stored
+
+
+def load_teacher(
+    folder: Path | None, settings: config.CutSegSettings, device: "torch.device"
+) -> "UNet2d5 | None":
+    """Return the network of the run to agree with, or None, said aloud, without one."""
+    from vsuda_cli.inference import load_segmenter
+
+    if folder is None:
+        console.say("no --teacher: training without the auxiliary consistency")
+        return None
+    loaded = load_segmenter(folder, "best", device, largest_pass=0, mirror=False)
+    _same_preprocessing(folder, loaded.settings, settings)
+    if loaded.settings.classes != settings.classes:
+        raise VsudaError(
+            folder,
+            f"was trained on classes {list(loaded.settings.classes)}",
+            "give the same --classes",
+        )
+    return loaded.network
+
+
+def coarser_than(images: Sequence[CaseFile], limit_mm: float) -> list[CaseFile]:
+    """Return the images with pixels above a size."""
+    from vsuda_cli.io.nifti import read_geometry
+
+    return [image for image in images if read_geometry(image.path).spacing_mm[:2].max() > limit_mm]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What both stages of a run are made from."""
+
+    labelled: segmenting.Labelled
+    settings: config.CutSegSettings
+    translation: config.TranslationSettings
+    teacher: "UNet2d5 | None"
+    device: "torch.device"
+
+    def maker(
+        self, stage: config.CutSegSettings, images: Sequence[CaseFile], start: Path
+    ) -> "Callable[[], tuple[Objective, Batches, Validate]]":
+        """Return what loads a stage's cases and the best weights of the run it starts from."""
+        from vsuda_cli.training import checkpoint
+        from vsuda_cli.training.cutseg import CutSeg
+        from vsuda_cli.training.data import Batches
+        from vsuda_cli.training.run import choose_weights
+        from vsuda_cli.training.segmentation import validation_dice
+        from vsuda_cli.training.translation import translate_volume
+
+        def make() -> "tuple[Objective, Batches, Validate]":
+            sources, held_out = segmenting.load_labelled(self.labelled, [], stage, self.device)
+            unlabelled = [(image, None) for image in images]
+            targets = load_items(
+                "Loading target images", unlabelled, stage.preprocessing, 1, self.device
+            )
+            objective = CutSeg(stage, self.translation, self.teacher, self.device)
+            fine_tuning = stage is not self.settings
+            models = objective.models_for_inference()
+            if not fine_tuning:
+                models.pop("segmenter")
+            checkpoint.load_weights(choose_weights(start, "best")[1], models)
+
+            def validate() -> "Row":
+                """Score the segmenter on translations of the held-out sources."""
+                generator = objective.cut.generator
+                pseudo = [
+                    replace(item, image=translate_volume(generator, item.image, self.device))
+                    for item in held_out
+                ]
+                network = objective.segmentation.network
+                return validation_dice(network, pseudo, stage.classes, self.device)
+
+            batches = Batches(
+                {
+                    "source": segmenting.labelled_sampler(sources, stage),
+                    "target": segmenting.unlabelled_sampler(targets, stage),
+                }
+            )
+            return objective, batches, validate
+
+        return make
+
+
+def _same_preprocessing(
+    folder: Path, theirs: config.Training, settings: config.CutSegSettings
+) -> None:
+    if theirs.preprocessing != settings.preprocessing:
+        raise VsudaError(
+            folder,
+            f"was trained with {theirs.preprocessing}, not {settings.preprocessing}",
+            "give all runs the same --set preprocessing.*",
+        )

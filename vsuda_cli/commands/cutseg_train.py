@@ -1,0 +1,88 @@
+"""`vsuda cutseg-train`: train CUT and a segmenter end to end, then fine-tune on coarse scans."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vsuda_cli.options import TrainingOptions, expand_options
+
+
+@expand_options
+def cutseg_train(
+    source: Annotated[str, typer.Argument(help="Folder of source images with _Label maps.")],
+    target: Annotated[str, typer.Argument(help="Folder of target images.")],
+    run: Annotated[Path, typer.Argument(help="Folder of the run; fine-tuned/ lies inside.")],
+    options: TrainingOptions,
+    init_translation: Annotated[
+        Path,
+        typer.Option("--init-translation", help="Run of translate-train --method cut to go on."),
+    ],
+    teacher: Annotated[
+        Path | None,
+        typer.Option("--teacher", help="Segmentation run to agree with on real target images."),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
+    ] = None,
+) -> None:
+    """Train a translation and a segmentation network together, end to end.
+
+    Afterwards the run is fine-tuned, in RUN/fine-tuned, on the target scans whose pixels are
+    larger than the setting fine_tune_above_mm; predict routes images with --inplane-above.
+
+    Example: vsuda cutseg-train crops/source crops/target runs/cutseg --init-translation runs/cut
+    """
+    from vsuda_cli import console
+    from vsuda_cli.commands import cutseg_inputs, segmenting
+    from vsuda_cli.commands.training import begin, digest, dry_run, resolve_settings, train
+    from vsuda_cli.config import CutSegSettings, to_dict
+    from vsuda_cli.io.cases import find_images, labelled_images
+    from vsuda_cli.training.precision import choose_device
+    from vsuda_cli.training.run import Run
+    from vsuda_cli.training.segmentation import VALIDATION_METRIC
+
+    names = segmenting.class_names(classes)
+    settings = resolve_settings(CutSegSettings, options, classes=names)
+    labelled = labelled_images(source)
+    real = find_images(target)
+    begin(run, options)
+    translation = cutseg_inputs.translation_settings(init_translation, settings)
+    if options.dry_run:
+        dry_run(run, settings, options)
+        return
+    device = choose_device(options.device)
+    tutor = cutseg_inputs.load_teacher(teacher, settings, device)
+    data = {
+        "source": digest(labelled),
+        "translation": segmenting.weights_digest(init_translation),
+        "teacher": segmenting.weights_digest(teacher),
+    }
+    parts = cutseg_inputs.Parts(labelled, settings, translation, tutor, device)
+
+    coarse = cutseg_inputs.coarser_than(real, settings.fine_tune_above_mm)
+    stages = [(run, settings, real, init_translation)]
+    if coarse and settings.fine_tune_epochs:
+        fine_tuning = dataclasses.replace(settings, epochs=settings.fine_tune_epochs)
+        stages.append((run / "fine-tuned", fine_tuning, coarse, run))
+    for folder, stage, images, start in stages:
+        # Fine-tuning belongs to its run: it goes on, or starts anew, together with it.
+        again = options
+        if folder != run and not Run(folder).exists():
+            again = dataclasses.replace(options, force=False)
+        train(
+            folder,
+            "cutseg-train",
+            stage,
+            again,
+            data={**data, "target": digest([(image, None) for image in images])},
+            make=parts.maker(stage, images, start),
+            metric=VALIDATION_METRIC,
+            device=device,
+            extra_metadata={"translation": to_dict(translation)},
+        )
+    if len(stages) == 1:
+        limit = settings.fine_tune_above_mm
+        console.say(f"no fine-tuning: {len(coarse)} target images have pixels above {limit} mm")

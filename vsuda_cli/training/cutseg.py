@@ -1,0 +1,163 @@
+"""CutSeg: contrastive translation and segmentation trained end to end (Li et al. 2021)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from vsuda_cli.config import CutSegSettings, TranslationSettings
+from vsuda_cli.networks.resnet_generator import ResnetGenerator
+from vsuda_cli.networks.unet2d5 import UNet2d5
+from vsuda_cli.training.augmentation import augment_intensity
+from vsuda_cli.training.cut import Cut
+from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.segmentation import (
+    Segmentation,
+    SegmentationLoss,
+    clip_gradients,
+    polynomial_rate,
+    predict_classes,
+)
+
+
+class CutSeg:
+    """The objective of `cutseg-train`: a CUT and a segmentation objective under one loss.
+
+    A stack of source slices is translated and segmented as a volume, so that the segmentation loss
+    reaches the generator; some of its slices take part in CUT's own losses. `teacher`, a segmenter
+    from an earlier run, says what real target volumes should look like; it never learns.
+    """
+
+    def __init__(
+        self,
+        settings: CutSegSettings,
+        translation: TranslationSettings,
+        teacher: UNet2d5 | None,
+        device: torch.device,
+    ) -> None:
+        self._settings = settings
+        self._device = device
+        self.segmentation = Segmentation(settings, device)
+        self.cut = Cut(translation, device)
+        self._teacher = teacher
+        if teacher is not None:
+            teacher.requires_grad_(False).eval()
+        self._loss = SegmentationLoss(settings.unet.attention_weight)
+        self._slices = torch.Generator().manual_seed(settings.seed)
+        self._intensities = torch.Generator(device).manual_seed(settings.seed)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the learning rates; the translation's falls as the segmenter's."""
+        self.segmentation.set_epoch(epoch)
+        share = polynomial_rate(self._settings, epoch) / self._settings.learning_rate
+        self.cut.set_rate(self._settings.translation_rate * share)
+
+    def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step on `source`, `source_label` and `target` (B, 1, X, Y, Z)."""
+        source, target = batch["source"], batch["target"]
+        source_slices = self._some_slices(source)
+        target_slices = self._some_slices(target)
+        translated = self.cut.translate(source_slices, target_slices)
+        discriminator = self.cut.update_discriminator(target_slices, translated.pseudo.detach())
+
+        self.cut.zero_grad()
+        self.segmentation.optimiser.zero_grad(set_to_none=True)
+        losses = self.cut.generator_losses(translated)
+        losses |= self._segmentation_losses(source, batch["source_label"])
+        if self._teacher is not None and self._settings.auxiliary_weight > 0:
+            losses["auxiliary"] = self._auxiliary_loss(self._teacher, target)
+        torch.stack(list(losses.values())).sum().backward()
+        clip_gradients(self.segmentation.network, self._settings.gradient_clip)
+        self.segmentation.optimiser.step()
+        self.cut.step()
+        losses["discriminator"] = discriminator
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def _segmentation_losses(self, source: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Return the loss of segmenting the translated stack; it reaches both networks."""
+        network = self.segmentation.network.train()
+        with autocast(self._device):
+            pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
+            varied = augment_intensity(
+                pseudo.float(), self._settings.augmentation, self._intensities
+            )
+            losses = self._loss(network, varied, labels)
+        weight = self._settings.segmentation_weight
+        return {name: weight * loss for name, loss in losses.items()}
+
+    def _auxiliary_loss(self, teacher: UNet2d5, target: Tensor) -> Tensor:
+        """Return the mean absolute difference to the teacher's probabilities on real targets."""
+        varied = augment_intensity(target, self._settings.augmentation, self._intensities)
+        with autocast(self._device):
+            own: Tensor = self.segmentation.network(varied)
+            with torch.no_grad():
+                wanted: Tensor = teacher(target)
+        difference = own.float().softmax(dim=1) - wanted.float().softmax(dim=1)
+        return self._settings.auxiliary_weight * difference.abs().mean()
+
+    def _some_slices(self, stack: Tensor) -> Tensor:
+        """Return randomly chosen slices (S, 1, X, Y) of a stack (B, 1, X, Y, Z)."""
+        slices = as_slices(stack)
+        chosen = torch.randperm(len(slices), generator=self._slices)[: self._settings.gan_slices]
+        return slices[chosen.to(stack.device)]
+
+    @torch.no_grad()
+    def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return source, pseudo-target, labels and predictions of the batch's first patches."""
+        source, target = batch["source"][:1], batch["target"][:1]
+        with autocast(self._device):
+            pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
+        network = self.segmentation.network
+        return {
+            "source": source[0, 0],
+            "pseudo target": pseudo[0, 0].float(),
+            "label": batch["source_label"][0],
+            "on pseudo": predict_classes(network, pseudo.float(), self._device)[0],
+            "target": target[0, 0],
+            "on target": predict_classes(network, target, self._device)[0],
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return both objectives and the random streams."""
+        return {
+            "segmentation": self.segmentation.state_dict(),
+            "cut": self.cut.state_dict(),
+            "slices": self._slices.get_state(),
+            "intensities": self._intensities.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        self.segmentation.load_state_dict(state["segmentation"])
+        self.cut.load_state_dict(state["cut"])
+        self._slices.set_state(state["slices"])
+        self._intensities.set_state(state["intensities"])
+
+    def models_for_inference(self) -> dict[str, torch.nn.Module]:
+        """Return the segmenter, and the networks of CUT."""
+        return {
+            **self.segmentation.models_for_inference(),
+            **self.cut.models_for_inference(),
+        }
+
+
+def as_slices(stack: Tensor) -> Tensor:
+    """Return a stack (B, 1, X, Y, Z) as slices (B * Z, 1, X, Y)."""
+    return stack.permute(0, 4, 1, 2, 3).flatten(0, 1)
+
+
+def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Tensor:
+    """Translate a stack (B, 1, X, Y, Z) slice by slice with a 2D generator.
+
+    While gradients are wanted, activations of `chunk` slices at once are recomputed in the backward
+    pass instead of being kept, so that a whole region of interest fits in memory.
+    """
+    translated: list[Tensor] = []
+    for slices in as_slices(stack).split(chunk):
+        if torch.is_grad_enabled():
+            translated.append(checkpoint(generator, slices, use_reentrant=False))
+        else:
+            translated.append(generator(slices))
+    whole: Tensor = torch.cat(translated).unflatten(0, (len(stack), stack.shape[-1]))
+    return whole.permute(0, 2, 3, 4, 1)

@@ -1,0 +1,146 @@
+"""CycleGAN: unpaired translation held in place by the way back (Zhu et al. 2017)."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vsuda_cli.config import TranslationSettings
+from vsuda_cli.training.gan_losses import discriminator_loss, judged
+from vsuda_cli.training.image_pool import ImagePool
+from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.segmentation import clip_gradients, set_learning_rate
+from vsuda_cli.training.translation import (
+    build_discriminator,
+    build_generator,
+    initialised,
+    linear_rate,
+)
+
+
+class CycleGan:
+    """Two generators and two discriminators; what is exported is source to target."""
+
+    def __init__(self, settings: TranslationSettings, device: torch.device) -> None:
+        self._settings = settings
+        self._device = device
+        start = torch.Generator().manual_seed(settings.seed)
+        self.to_target = initialised(build_generator(settings), start, device)
+        self.to_source = initialised(build_generator(settings), start, device)
+        self.judge_target = initialised(build_discriminator(settings), start, device)
+        self.judge_source = initialised(build_discriminator(settings), start, device)
+        self._generators = torch.nn.ModuleList([self.to_target, self.to_source])
+        self._judges = torch.nn.ModuleList([self.judge_target, self.judge_source])
+        self._generator_optimiser = torch.optim.Adam(
+            self._generators.parameters(), settings.learning_rate, settings.betas
+        )
+        self._judge_optimiser = torch.optim.Adam(
+            self._judges.parameters(), settings.learning_rate, settings.betas
+        )
+        self._target_pool = ImagePool(settings.pool_size, settings.seed)
+        self._source_pool = ImagePool(settings.pool_size, settings.seed + 1)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the learning rate: constant, then linearly to 0."""
+        rate = linear_rate(self._settings, epoch)
+        set_learning_rate(self._generator_optimiser, rate)
+        set_learning_rate(self._judge_optimiser, rate)
+
+    def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Take one step on `source` and `target` (B, 1, X, Y[, Z]) in [0, 1]."""
+        source, target = batch["source"], batch["target"]
+        with autocast(self._device):
+            fake_target, fake_source = self.to_target(source), self.to_source(target)
+            losses = self._generator_losses(source, target, fake_target, fake_source)
+        self._generator_optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        clip_gradients(self._generators, self._settings.gradient_clip)
+        self._generator_optimiser.step()
+
+        shown_target = self._target_pool.exchange(fake_target.detach())
+        shown_source = self._source_pool.exchange(fake_source.detach())
+        with autocast(self._device):
+            judge_losses = {
+                "discriminator_target": discriminator_loss(
+                    self.judge_target(target), self.judge_target(shown_target)
+                ),
+                "discriminator_source": discriminator_loss(
+                    self.judge_source(source), self.judge_source(shown_source)
+                ),
+            }
+        self._judge_optimiser.zero_grad(set_to_none=True)
+        torch.stack(list(judge_losses.values())).sum().backward()
+        clip_gradients(self._judges, self._settings.gradient_clip)
+        self._judge_optimiser.step()
+        return {name: loss.detach() for name, loss in (losses | judge_losses).items()}
+
+    def _generator_losses(
+        self, source: Tensor, target: Tensor, fake_target: Tensor, fake_source: Tensor
+    ) -> dict[str, Tensor]:
+        """Return adversarial, cycle and identity terms; the identity weight counts in cycles."""
+        weights = self._settings
+        # The judges only pass gradients on here; their own weights learn from their own loss.
+        self._judges.requires_grad_(False)
+        fooled = judged(self.judge_target(fake_target), real=True) + judged(
+            self.judge_source(fake_source), real=True
+        )
+        self._judges.requires_grad_(True)
+        cycle = _distance(self.to_source(fake_target), source) + _distance(
+            self.to_target(fake_source), target
+        )
+        losses = {
+            "adversarial": weights.gan_weight * fooled,
+            "cycle": weights.cycle_weight * cycle,
+        }
+        if weights.identity_weight > 0:
+            identity = _distance(self.to_target(target), target) + _distance(
+                self.to_source(source), source
+            )
+            losses["identity"] = weights.cycle_weight * weights.identity_weight * identity
+        return losses
+
+    @torch.no_grad()
+    def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return both ways there and back of the batch's first images."""
+        source, target = batch["source"][:1], batch["target"][:1]
+        with autocast(self._device):
+            fake_target, fake_source = self.to_target(source), self.to_source(target)
+            shown = {
+                "source": source,
+                "pseudo target": fake_target,
+                "cycle": self.to_source(fake_target),
+                "target": target,
+                "pseudo source": fake_source,
+                "cycle back": self.to_target(fake_source),
+            }
+        return {name: picture[0, 0].float() for name, picture in shown.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return networks, optimisers and pools."""
+        return {
+            "generators": self._generators.state_dict(),
+            "judges": self._judges.state_dict(),
+            "generator_optimiser": self._generator_optimiser.state_dict(),
+            "judge_optimiser": self._judge_optimiser.state_dict(),
+            "target_pool": self._target_pool.state_dict(),
+            "source_pool": self._source_pool.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue exactly where `state_dict` was taken."""
+        self._generators.load_state_dict(state["generators"])
+        self._judges.load_state_dict(state["judges"])
+        self._generator_optimiser.load_state_dict(state["generator_optimiser"])
+        self._judge_optimiser.load_state_dict(state["judge_optimiser"])
+        self._target_pool.load_state_dict(state["target_pool"], self._device)
+        self._source_pool.load_state_dict(state["source_pool"], self._device)
+
+    def models_for_inference(self) -> dict[str, torch.nn.Module]:
+        """Return the generator from source to target."""
+        return {"generator": self.to_target}
+
+
+def _distance(found: Tensor, wanted: Tensor) -> Tensor:
+    # The networks work in [-1, 1], where the published weights belong: twice the distance here.
+    return 2 * functional.l1_loss(found.float(), wanted)

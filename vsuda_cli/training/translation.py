@@ -1,0 +1,78 @@
+"""What CycleGAN and CUT share: networks from settings, schedule, whole volumes, validation."""
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from vsuda_cli.config import TranslationSettings
+from vsuda_cli.networks.initialisation import initialise_normal
+from vsuda_cli.networks.patch_discriminator import PatchDiscriminator
+from vsuda_cli.networks.resnet_generator import ResnetGenerator
+from vsuda_cli.training.data import Item
+from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.translation_metric import sliced_wasserstein
+
+VALIDATION_METRIC = ("validation_distance", False)
+# Slices that a 2D generator translates at once.
+SLICES_AT_ONCE = 8
+
+Network = TypeVar("Network", bound=torch.nn.Module)
+
+
+def build_generator(settings: TranslationSettings) -> ResnetGenerator:
+    """Return a generator; CUT's and FastCUT's sample down and up without aliasing."""
+    return ResnetGenerator(
+        settings.dims,
+        settings.base_channels,
+        settings.residual_blocks,
+        antialias=settings.method != "cyclegan",
+    )
+
+
+def build_discriminator(settings: TranslationSettings) -> PatchDiscriminator:
+    """Return a discriminator of overlapping patches, anti-aliased as the generator is."""
+    return PatchDiscriminator(
+        settings.dims,
+        settings.discriminator_channels,
+        settings.discriminator_layers,
+        antialias=settings.method != "cyclegan",
+    )
+
+
+def initialised(network: Network, generator: torch.Generator, device: torch.device) -> Network:
+    """Draw a network's initial weights from `generator` and bring it to the device."""
+    initialise_normal(network, generator)
+    return network.to(device)
+
+
+def linear_rate(settings: TranslationSettings, epoch: int) -> float:
+    """Return the learning rate of an epoch: constant, then linearly towards 0 (Zhu et al. 2017)."""
+    past = epoch - (settings.epochs - settings.decay_epochs)
+    share = 1.0 if past < 0 else 1 - (past + 1) / (settings.decay_epochs + 1)
+    return settings.learning_rate * share
+
+
+def translate_volume(generator: ResnetGenerator, image: Tensor, device: torch.device) -> Tensor:
+    """Return the translation (1, X, Y, Z) of an image (1, X, Y, Z); 2D networks go slice by slice.
+
+    The generator has neither dropout nor running statistics, so its mode does not matter.
+    """
+    with torch.no_grad(), autocast(device):
+        if generator.dims == 3:
+            volume: Tensor = generator(image[None])[0]
+            return volume.float()
+        slices = image.permute(3, 0, 1, 2)
+        chunks = [generator(chunk) for chunk in slices.split(SLICES_AT_ONCE)]
+        return torch.cat(chunks).permute(1, 2, 3, 0).float()
+
+
+def validation_distance(
+    generator: ResnetGenerator, source: list[Item], target: list[Item], device: torch.device
+) -> dict[str, float]:
+    """Return how far translated held-out sources are from held-out targets; smaller is better."""
+    if not source or not target:
+        return {}
+    pseudo = [translate_volume(generator, item.image, device) for item in source]
+    distance = sliced_wasserstein(pseudo, [item.image for item in target])
+    return {VALIDATION_METRIC[0]: distance}
