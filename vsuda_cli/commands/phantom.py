@@ -1,0 +1,84 @@
+"""`vsuda phantom`: make up heads to try everything on, in crossMoDA's layout."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vsuda_cli.options import BatchOptions, expand_options
+
+if TYPE_CHECKING:
+    from vsuda_cli.io.batch import JobResult
+
+# Folder, tag, folder of labels, and the first case's number, as crossMoDA 2021 counts.
+SPLITS = (
+    ("source_training", "ceT1", "source_training", 1),
+    ("target_training", "hrT2", "target_training_labels", 106),
+    ("target_validation", "hrT2", "target_validation_labels", 211),
+)
+
+
+@expand_options
+def phantom(
+    out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
+    options: BatchOptions,
+    source: Annotated[int, typer.Option("--source", min=1, help="Labelled ceT1 heads.")] = 8,
+    target: Annotated[int, typer.Option("--target", min=1, help="hrT2 heads to adapt to.")] = 8,
+    validation: Annotated[
+        int, typer.Option("--validation", min=1, help="hrT2 heads to score on.")
+    ] = 4,
+    size: Annotated[
+        str, typer.Option("--size", metavar="tiny|roi|full", help="Voxel and field size.")
+    ] = "tiny",
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 0,
+) -> None:
+    """Make up heads with tumours and inner ears, to try everything on.
+
+    Labels of both target sets are written to folders of their own, for scoring and for an upper
+    bound. The same seed gives the same bytes, whatever the number of workers.
+
+    Example: vsuda phantom data --size tiny
+    """
+    from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.images.phantom_scan import SIZES
+    from vsuda_cli.io.batch import Job
+    from vsuda_cli.io.cases import output_path
+
+    if size not in SIZES:
+        raise VsudaError(f"--size {size}", "is unknown", f"use one of {', '.join(SIZES)}")
+    jobs = []
+    for number, (count, split) in enumerate(zip((source, target, validation), SPLITS, strict=True)):
+        folder, tag, labels, first = split
+        for index in range(count):
+            case = f"crossmoda_{first + index}"
+            outputs = (
+                output_path(out / folder, case, tag),
+                output_path(out / labels, case, "Label"),
+            )
+            jobs.append(Job(case, outputs, (size, outputs, tag, (seed, number, index))))
+    atlas = (
+        output_path(out / "atlas", "atlas", "ceT1"),
+        output_path(out / "atlas", "atlas", "ROI"),
+    )
+    jobs.append(Job("atlas", atlas, (size, atlas)))
+    finish(run_cases("Making heads", jobs, make_case, options))
+
+
+def make_case(
+    size: str, outputs: tuple[Path, ...], contrast: str = "", seed: tuple[int, ...] = ()
+) -> "JobResult":
+    """Write one made-up scan and its label map; without a contrast the atlas and its box."""
+    import numpy as np
+
+    from vsuda_cli.images.phantom_scan import SIZES, make_atlas, make_scan
+    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.nifti import save_image, save_label
+
+    if contrast:
+        made = make_scan(SIZES[size], contrast, np.random.default_rng(seed))
+    else:
+        made = make_atlas(SIZES[size])
+    save_image(outputs[0], made.image, made.affine)
+    save_label(outputs[1], made.label, made.affine)
+    return JobResult(outputs)
