@@ -1,0 +1,98 @@
+"""CUT and FastCUT: terms, flips, what learns from what, and resuming."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vsuda_cli import config
+from vsuda_cli.config import TranslationSettings
+from vsuda_cli.training.cut import Cut
+
+CPU = torch.device("cpu")
+NUMBERS = {
+    "epochs": 4,
+    "base_channels": 4,
+    "residual_blocks": 2,
+    "discriminator_channels": 4,
+    "discriminator_layers": 1,
+    "nce_layers": (0, 4, 12),
+    "nce_patches": 16,
+    "nce_width": 8,
+}
+
+
+def settings(method: str, dims: int = 2) -> TranslationSettings:
+    return config.resolve(
+        TranslationSettings, preset="paper", values={"method": method, "dims": dims, **NUMBERS}
+    )
+
+
+def toy_batch(dims: int = 2) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    shape = (2, 1, 16, 16) if dims == 2 else (1, 1, 16, 16, 8)
+    return {name: torch.rand(shape, generator=random) for name in ("source", "target")}
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([value.detach().flatten() for value in network.parameters()])
+
+
+@pytest.mark.parametrize("method", ["cut", "fastcut"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_step_changes_all_three_networks(method: str, dims: int) -> None:
+    objective = Cut(settings(method, dims), CPU)
+    before = {name: weights(model) for name, model in objective.models_for_inference().items()}
+    losses = objective.update(toy_batch(dims))
+    assert set(losses) == {"discriminator", "adversarial", "contrast"}
+    assert all(torch.isfinite(loss) and not loss.requires_grad for loss in losses.values())
+    for name, model in objective.models_for_inference().items():
+        assert not torch.equal(weights(model), before[name]), name
+
+
+def test_only_cut_translates_the_target_too() -> None:
+    batch = toy_batch()
+    assert (
+        Cut(settings("cut"), CPU).translate(batch["source"], batch["target"]).identity is not None
+    )
+    assert (
+        Cut(settings("fastcut"), CPU).translate(batch["source"], batch["target"]).identity is None
+    )
+
+
+def test_fastcut_flips_half_of_the_batches_and_keeps_the_keys_unflipped() -> None:
+    objective = Cut(settings("fastcut"), CPU)
+    batch = toy_batch()
+    made = [objective.translate(batch["source"], batch["target"]) for _ in range(40)]
+    assert 8 < sum(one.flipped for one in made) < 32
+    flipped = next(one for one in made if one.flipped)
+    straight = next(one for one in made if not one.flipped)
+    assert torch.allclose(flipped.source_keys[1], straight.source_keys[1], atol=1e-5)
+    with torch.no_grad():
+        mirrored = objective.generator(batch["source"].flip(2))
+    assert torch.allclose(flipped.pseudo, mirrored, atol=1e-6)
+
+
+def test_the_generators_losses_leave_the_discriminator_alone() -> None:
+    objective = Cut(settings("cut"), CPU)
+    batch = toy_batch()
+    losses = objective.generator_losses(objective.translate(batch["source"], batch["target"]))
+    torch.stack(list(losses.values())).sum().backward()
+    assert all(value.grad is None for value in objective.discriminator.parameters())
+    assert all(value.requires_grad for value in objective.discriminator.parameters())
+    assert any(value.grad is not None for value in objective.generator.parameters())
+
+
+def test_it_continues_bit_for_bit() -> None:
+    chosen = settings("fastcut")
+    first, second = Cut(chosen, CPU), Cut(dataclasses.replace(chosen, seed=5), CPU)
+    for _ in range(3):
+        first.update(toy_batch())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for objective in (first, second):
+        objective.set_epoch(3)
+        objective.update(toy_batch())
+    for name, model in first.models_for_inference().items():
+        assert torch.equal(weights(model), weights(second.models_for_inference()[name]))

@@ -1,0 +1,115 @@
+"""CutSeg: the segmentation loss reaches the generator, never the teacher; stacks and resuming."""
+
+import copy
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from vsuda_cli import config
+from vsuda_cli.config import CutSegSettings, TranslationSettings, UNet
+from vsuda_cli.training.cutseg import CutSeg, as_slices, translate_stack
+from vsuda_cli.training.segmentation import build_unet
+from vsuda_cli.training.translation import build_generator
+
+CPU = torch.device("cpu")
+NET = UNet(
+    channels=(4, 6, 8),
+    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
+    strides=((2, 2, 1), (2, 2, 2)),
+    residual_units=1,
+    dropout=0.0,
+)
+TOY = CutSegSettings(epochs=4, unet=NET, gan_slices=2, slice_chunk=3)
+TRANSLATION = config.resolve(
+    TranslationSettings,
+    preset="paper",
+    values={
+        "method": "cut",
+        "base_channels": 4,
+        "residual_blocks": 1,
+        "discriminator_channels": 4,
+        "discriminator_layers": 1,
+        "nce_layers": (0, 4),
+        "nce_patches": 8,
+        "nce_width": 8,
+    },
+)
+
+
+def toy_batch() -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    batch = {name: torch.rand((1, 1, 16, 16, 4), generator=random) for name in ("source", "target")}
+    label = torch.zeros((1, 16, 16, 4), dtype=torch.uint8)
+    label[:, 2:8, 2:8], label[:, 10:14, 8:14] = 1, 2
+    return {**batch, "source_label": label}
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([value.detach().flatten() for value in network.parameters()])
+
+
+def gradient(network: nn.Module) -> float:
+    return sum(float(p.grad.abs().sum()) for p in network.parameters() if p.grad is not None)
+
+
+def test_a_stack_is_translated_slice_by_slice_whatever_the_chunk() -> None:
+    generator = build_generator(TRANSLATION)
+    stack = torch.rand(2, 1, 16, 16, 5)
+    for chunk in (1, 3, 50):
+        whole = translate_stack(generator, stack, chunk)
+        assert whole.shape == stack.shape
+        assert torch.allclose(whole[1, :, :, :, 3], generator(stack[1:, :, :, :, 3])[0], atol=1e-6)
+    assert torch.equal(as_slices(stack)[5 + 2, 0], stack[1, 0, :, :, 2])
+
+
+def test_the_segmentation_loss_reaches_the_generator() -> None:
+    objective = CutSeg(TOY, TRANSLATION, None, CPU)
+    batch = toy_batch()
+    losses = objective._segmentation_losses(batch["source"], batch["source_label"])
+    torch.stack(list(losses.values())).sum().backward()
+    assert gradient(objective.cut.generator) > 0
+    assert gradient(objective.segmentation.network) > 0
+    assert gradient(objective.cut.discriminator) == 0
+
+
+def test_a_step_moves_everything_but_the_teacher() -> None:
+    teacher = build_unet(NET, 3)
+    before = weights(teacher)
+    objective = CutSeg(TOY, TRANSLATION, teacher, CPU)
+    start = {name: weights(model) for name, model in objective.models_for_inference().items()}
+    losses = objective.update(toy_batch())
+    assert set(losses) == {
+        "adversarial",
+        "contrast",
+        "segmentation",
+        "attention",
+        "auxiliary",
+        "discriminator",
+    }
+    assert torch.equal(weights(teacher), before)
+    assert all(value.grad is None for value in teacher.parameters())
+    for name, model in objective.models_for_inference().items():
+        assert not torch.equal(weights(model), start[name]), name
+
+
+def test_without_a_teacher_there_is_no_auxiliary_loss() -> None:
+    assert "auxiliary" not in CutSeg(TOY, TRANSLATION, None, CPU).update(toy_batch())
+
+
+def test_it_continues_bit_for_bit() -> None:
+    first = CutSeg(TOY, TRANSLATION, None, CPU)
+    second = CutSeg(dataclasses.replace(TOY, seed=5), TRANSLATION, None, CPU)
+    for _ in range(2):
+        first.update(toy_batch())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for objective in (first, second):
+        objective.set_epoch(2)
+        objective.update(toy_batch())
+    for name, model in first.models_for_inference().items():
+        assert torch.equal(weights(model), weights(second.models_for_inference()[name])), name
+
+
+def test_the_pictures_show_both_domains() -> None:
+    shown = CutSeg(TOY, TRANSLATION, None, CPU).pictures(toy_batch())
+    assert {"source", "pseudo target", "label", "on pseudo", "target", "on target"} == set(shown)

@@ -1,0 +1,91 @@
+"""CycleGAN: its terms on networks with known answers, what learns from what, and resuming."""
+
+import copy
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vsuda_cli.config import TranslationSettings
+from vsuda_cli.training.cyclegan import CycleGan
+
+CPU = torch.device("cpu")
+TOY = TranslationSettings(
+    epochs=4, base_channels=4, residual_blocks=1, discriminator_channels=4, discriminator_layers=1
+)
+
+
+def toy_batch(dims: int = 2) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    shape = (2, 1, 16, 16) if dims == 2 else (1, 1, 16, 16, 8)
+    return {name: torch.rand(shape, generator=random) for name in ("source", "target")}
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([value.detach().flatten() for value in network.parameters()])
+
+
+class Darker(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x - 0.25
+
+
+def test_its_terms_have_the_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    objective = CycleGan(TOY, CPU)
+    monkeypatch.setattr(objective, "to_target", Darker())
+    monkeypatch.setattr(objective, "to_source", Darker())
+    batch = toy_batch()
+    dark = Darker()
+    losses = objective._generator_losses(
+        batch["source"], batch["target"], dark(batch["source"]), dark(batch["target"])
+    )
+    # There and back is 0.5 darker, 1 in the networks' own range, both ways, times 10.
+    assert losses["cycle"] == pytest.approx(10 * 2 * 1.0)
+    # A quarter darker, 0.5 in their range, both ways, times 10 times 0.5.
+    assert losses["identity"] == pytest.approx(10 * 0.5 * 2 * 0.5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_a_step_changes_all_four_networks(dims: int) -> None:
+    objective = CycleGan(dataclasses.replace(TOY, dims=dims), CPU)
+    networks = (
+        objective.to_target,
+        objective.to_source,
+        objective.judge_target,
+        objective.judge_source,
+    )
+    before = [weights(network) for network in networks]
+    losses = objective.update(toy_batch(dims))
+    assert all(torch.isfinite(loss) and not loss.requires_grad for loss in losses.values())
+    for network, old in zip(networks, before, strict=True):
+        assert not torch.equal(weights(network), old)
+
+
+def test_without_identity_weight_there_is_no_such_term() -> None:
+    objective = CycleGan(dataclasses.replace(TOY, identity_weight=0.0), CPU)
+    assert "identity" not in objective.update(toy_batch())
+
+
+def test_generators_start_apart_and_the_same_for_the_same_seed() -> None:
+    first, second = CycleGan(TOY, CPU), CycleGan(TOY, CPU)
+    assert torch.equal(weights(first.to_target), weights(second.to_target))
+    assert not torch.equal(weights(first.to_target), weights(first.to_source))
+
+
+def test_it_continues_bit_for_bit() -> None:
+    first, second = CycleGan(TOY, CPU), CycleGan(dataclasses.replace(TOY, seed=5), CPU)
+    for _ in range(3):
+        first.update(toy_batch())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for objective in (first, second):
+        objective.set_epoch(3)
+        objective.update(toy_batch())
+    assert torch.equal(weights(first.to_target), weights(second.to_target))
+    assert torch.equal(weights(first.judge_source), weights(second.judge_source))
+
+
+def test_what_is_exported_goes_from_source_to_target() -> None:
+    objective = CycleGan(TOY, CPU)
+    assert objective.models_for_inference() == {"generator": objective.to_target}
+    assert set(objective.pictures(toy_batch())) >= {"source", "pseudo target", "cycle", "target"}

@@ -1,0 +1,61 @@
+"""What both translation methods share: networks, schedule, whole volumes, validation."""
+
+import dataclasses
+import itertools
+
+import pytest
+import torch
+
+from vsuda_cli.config import TranslationSettings
+from vsuda_cli.networks.blur import BlurDown
+from vsuda_cli.training.data import Item
+from vsuda_cli.training.translation import (
+    VALIDATION_METRIC,
+    build_discriminator,
+    build_generator,
+    linear_rate,
+    translate_volume,
+    validation_distance,
+)
+
+CPU = torch.device("cpu")
+TOY = TranslationSettings(base_channels=4, residual_blocks=1, discriminator_channels=4)
+
+
+def test_only_cuts_networks_are_antialiased() -> None:
+    for method, wanted in (("cyclegan", False), ("cut", True), ("fastcut", True)):
+        settings = dataclasses.replace(TOY, method=method)
+        for network in (build_generator(settings), build_discriminator(settings)):
+            assert any(isinstance(part, BlurDown) for part in network.modules()) == wanted
+
+
+def test_the_rate_is_constant_and_then_falls_linearly() -> None:
+    settings = TranslationSettings()
+    rates = [linear_rate(settings, epoch) for epoch in range(settings.epochs)]
+    assert rates[0] == rates[99] == 2e-4
+    steps = [a - b for a, b in itertools.pairwise(rates)]
+    assert steps == pytest.approx([2e-4 / 101] * 100)
+    assert rates[-1] == pytest.approx(2e-4 / 101)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_volumes_of_any_size_keep_their_shape(dims: int) -> None:
+    generator = build_generator(dataclasses.replace(TOY, dims=dims))
+    image = torch.rand(1, 18, 21, 11)
+    assert translate_volume(generator, image, CPU).shape == image.shape
+
+
+def test_slices_are_translated_each_for_itself() -> None:
+    generator = build_generator(TOY)
+    image = torch.rand(1, 16, 16, 10)
+    whole = translate_volume(generator, image, CPU)
+    with torch.no_grad():
+        one = generator(image[..., 9][None])[0]
+    assert torch.allclose(whole[..., 9], one, atol=1e-6)
+
+
+def test_nothing_held_out_is_no_score() -> None:
+    item = Item("a", torch.rand(1, 16, 16, 4), None, 1.0)
+    generator = build_generator(TOY)
+    assert validation_distance(generator, [], [item], CPU) == {}
+    assert set(validation_distance(generator, [item], [item], CPU)) == {VALIDATION_METRIC[0]}
