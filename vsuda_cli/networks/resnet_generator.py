@@ -118,7 +118,9 @@ class ResnetGenerator(nn.Module):
         for number in range(stop):
             x = self.layers[number](x)
             if number in layers:
-                features.append(x)
+                # A ReLU writes over what it is given, so what stands before one is copied.
+                overwritten = isinstance(self.layers[number + 1], nn.ReLU)
+                features.append(x.clone() if overwritten else x)
         return features, x
 
 
