@@ -186,7 +186,7 @@ THREE_DIMENSIONAL: dict[str, Any] = {"patch_size": (128, 128, 16), "steps_per_ep
 _SMALL_PREPROCESSING = {"preprocessing.spacing_mm": (1.0, 1.0, 1.5)}
 _SMALL_SEGMENTATION: dict[str, Any] = {
     **_SMALL_PREPROCESSING,
-    "patch_size": (64, 64, 24),
+    "patch_size": (48, 48, 24),
     "batch_size": 2,
     "unet.channels": (8, 16, 24, 32, 40, 48),
     "steps_per_epoch": 16,
@@ -195,31 +195,31 @@ _SMALL_SEGMENTATION: dict[str, Any] = {
 }
 _SMALL_TRANSLATION: dict[str, Any] = {
     **_SMALL_PREPROCESSING,
-    "patch_size": (64, 64, 1),
+    "patch_size": (48, 48, 1),
     "batch_size": 4,
     "base_channels": 16,
     "residual_blocks": 6,
     "discriminator_channels": 16,
     "nce_patches": 128,
-    "epochs": 12,
+    "epochs": 16,
     "steps_per_epoch": 30,
-    "checkpoint_every": 3,
-    "validate_every": 3,
+    "checkpoint_every": 4,
+    "validate_every": 4,
 }
 SMALL: dict[type, dict[str, Any]] = {
     TranslationSettings: _SMALL_TRANSLATION,
-    SegmentationSettings: {**_SMALL_SEGMENTATION, "epochs": 30, "learning_rate": 2e-3},
-    MeanTeacherSettings: {**_SMALL_SEGMENTATION, "epochs": 10, "learning_rate": 5e-4},
+    SegmentationSettings: {**_SMALL_SEGMENTATION, "epochs": 18, "learning_rate": 2e-3},
+    MeanTeacherSettings: {**_SMALL_SEGMENTATION, "epochs": 6, "learning_rate": 5e-4},
     CutSegSettings: {
         **_SMALL_SEGMENTATION,
-        "epochs": 15,
+        "epochs": 9,
         "fine_tune_epochs": 3,
         "learning_rate": 1e-3,
     },
 }
 SMALL_THREE_DIMENSIONAL: dict[str, Any] = {
-    "patch_size": (64, 64, 16),
-    "steps_per_epoch": 12,
+    "patch_size": (48, 48, 12),
+    "steps_per_epoch": 10,
     "batch_size": 1,
 }
 PRESETS = ("paper", "small")

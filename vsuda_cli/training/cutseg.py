@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training.augmentation import augment_intensity
+from vsuda_cli.training.augmentation import augment_intensity, vary_tumour
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.precision import autocast
 from vsuda_cli.training.segmentation import (
@@ -79,9 +79,11 @@ class CutSeg:
         network = self.segmentation.network.train()
         with autocast(self._device):
             pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
-            varied = augment_intensity(
-                pseudo.float(), self._settings.augmentation, self._intensities
-            )
+            varied = pseudo.float()
+            if self._settings.tumour_intensity != 1:
+                factor = self._settings.tumour_intensity
+                varied = vary_tumour(varied, labels, factor, self._intensities)
+            varied = augment_intensity(varied, self._settings.augmentation, self._intensities)
             losses = self._loss(network, varied, labels)
         weight = self._settings.segmentation_weight
         return {name: weight * loss for name, loss in losses.items()}
