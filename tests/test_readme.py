@@ -17,10 +17,22 @@ QUICK = {
     "VSUDA_WORKERS": "2",
     "OMP_NUM_THREADS": "1",
 }
-COMMANDS = (
-    "phantom check atlas crop translate-train translate-export seg-train mt-train cutseg-train "
-    "predict fuse postprocess evaluate rank"
-).split()
+COMMANDS = [
+    "phantom",
+    "check",
+    "atlas",
+    "crop",
+    "translate-train",
+    "translate-export",
+    "seg-train",
+    "mt-train",
+    "cutseg-train",
+    "predict",
+    "fuse",
+    "postprocess",
+    "evaluate",
+    "rank",
+]
 
 
 def lines() -> list[list[str]]:

@@ -125,8 +125,8 @@ class SegmentationSettings(Training):
     weight_decay: float = 1e-4  # [paper]
     # The learning rate falls as (1 - t)^power over the run.
     decay_power: float = 0.9
-    # Factor on the labelled tumour's intensity, drawn from 1/x to x; 1: off (see README).
-    tumour_intensity: float = 1.0
+    # Range of a random factor on the labelled tumour's intensity; (1, 1): off (see README).
+    tumour_intensity: tuple[float, float] = (1.0, 1.0)
     unet: UNet = UNet()
     augmentation: Augmentation = Augmentation()
 

@@ -59,14 +59,14 @@ def test_a_generator_repeats_itself() -> None:
 def test_the_tumours_factor_touches_label_1_only() -> None:
     x = torch.full((400, 1, 3, 1, 1), 0.4)
     labels = torch.tensor([0, 1, 2]).view(1, 3, 1, 1).expand(400, 3, 1, 1)
-    changed = vary_tumour(x, labels, 2.0, generator())[:, 0, :, 0, 0]
+    changed = vary_tumour(x, labels, (0.5, 2.0), generator())[:, 0, :, 0, 0]
     assert torch.equal(changed[:, [0, 2]], x[:, 0, [0, 2], 0, 0])
     gains = changed[:, 1] / 0.4
     assert gains.min() >= 0.5 - 1e-6
     assert gains.max() <= 2 + 1e-6
     # U(0.5, 2): its mean is 1.25, 400 draws are within four standard errors.
     assert gains.mean().item() == pytest.approx(1.25, abs=4 * 0.433 / 20)
-    assert vary_tumour(x * 2, labels, 2.0, generator()).max() <= 1
+    assert vary_tumour(x * 2, labels, (0.5, 2.0), generator()).max() <= 1
 
 
 def volume(size: tuple[int, int, int]) -> torch.Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from vsuda_cli.errors import VsudaError
 
@@ -144,8 +144,11 @@ def _resample_axes(
         ratio = float(spacing_mm[axis] / old[axis])
         if abs(ratio - 1) < SAME_SPACING and shape[axis] == array.shape[axis]:
             continue
-        weights = _weights(array.shape[axis], shape[axis], ratio)
-        result = np.moveaxis(np.tensordot(weights, result, axes=(1, axis)), 0, axis)
+        # Sparse: a BLAS product rounds differently with each number of threads.
+        weights = sparse.csr_array(_weights(array.shape[axis], shape[axis], ratio))
+        lines = np.moveaxis(result, axis, 0)
+        product = weights @ lines.reshape(lines.shape[0], -1)
+        result = np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
     return np.ascontiguousarray(result)
 
 

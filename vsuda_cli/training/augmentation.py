@@ -40,14 +40,14 @@ def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Gen
 
 
 def vary_tumour(
-    images: Tensor, labels: Tensor, factor: float, generator: torch.Generator
+    images: Tensor, labels: Tensor, factors: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
-    """Multiply the voxels of label 1 by a factor from U(1/factor, factor), one an image.
+    """Multiply the voxels of label 1 by a factor drawn between two `factors`, one an image.
 
     images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z). After Choi, crossMoDA 2021.
     """
-    unit = torch.rand(len(images), generator=generator, device=images.device)
-    drawn = 1 / factor + unit * (factor - 1 / factor)
+    low, high = factors
+    drawn = low + (high - low) * torch.rand(len(images), generator=generator, device=images.device)
     gains = torch.where(labels == 1, drawn.view(-1, 1, 1, 1), 1.0)
     return (images * gains[:, None]).clamp(0, 1)
 

@@ -80,9 +80,9 @@ class CutSeg:
         with autocast(self._device):
             pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
             varied = pseudo.float()
-            if self._settings.tumour_intensity != 1:
-                factor = self._settings.tumour_intensity
-                varied = vary_tumour(varied, labels, factor, self._intensities)
+            if self._settings.tumour_intensity != (1.0, 1.0):
+                factors = self._settings.tumour_intensity
+                varied = vary_tumour(varied, labels, factors, self._intensities)
             varied = augment_intensity(varied, self._settings.augmentation, self._intensities)
             losses = self._loss(network, varied, labels)
         weight = self._settings.segmentation_weight

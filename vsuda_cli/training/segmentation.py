@@ -99,7 +99,7 @@ class Segmentation:
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the labelled images with random intensities, and their labels."""
         images, labels = batch["labelled"], batch["labelled_label"]
-        if self._settings.tumour_intensity != 1:
+        if self._settings.tumour_intensity != (1.0, 1.0):
             images = vary_tumour(images, labels, self._settings.tumour_intensity, self._generator)
         return augment_intensity(images, self._settings.augmentation, self._generator), labels
 
