@@ -9,6 +9,7 @@ import tomli_w
 
 from vsuda_cli import config
 from vsuda_cli.config import (
+    SMALL,
     CutSegSettings,
     MeanTeacherSettings,
     SegmentationSettings,
@@ -57,7 +58,8 @@ def test_options_beat_the_file_and_the_file_beats_the_preset(tmp_path: Path) -> 
     )
     assert (found.epochs, found.batch_size) == (9, 3)
     assert (found.unet.dropout, found.unet.residual_units) == (0.25, 1)
-    assert found.patch_size == (64, 64, 24)
+    assert found.patch_size == SMALL[SegmentationSettings]["patch_size"]
+    assert found.patch_size != SegmentationSettings().patch_size
     assert found.seed == 0
 
 

@@ -127,6 +127,10 @@ class SegmentationSettings(Training):
     decay_power: float = 0.9
     # Range of a random factor on the labelled tumour's intensity; (1, 1): off (see README).
     tumour_intensity: tuple[float, float] = (1.0, 1.0)
+    # Contrast randomisation, after SynthSeg (Billot et al. 2023); 0: off (see README). Shares of
+    # the labelled images with a random intensity curve, and with random structure intensities.
+    curve_share: float = 0.0
+    structure_share: float = 0.0
     unet: UNet = UNet()
     augmentation: Augmentation = Augmentation()
 

@@ -8,7 +8,13 @@ import torch
 from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
-from vsuda_cli.training.augmentation import augment_intensity, random_patch_grid, vary_tumour
+from vsuda_cli.training.augmentation import (
+    augment_intensity,
+    random_curve,
+    random_patch_grid,
+    random_structure_intensity,
+    vary_tumour,
+)
 
 OFF = Augmentation(rotation_degrees=0, scale=0, gamma=0, contrast=0, brightness=0, noise=0, bias=0)
 
@@ -67,6 +73,32 @@ def test_the_tumours_factor_touches_label_1_only() -> None:
     # U(0.5, 2): its mean is 1.25, 400 draws are within four standard errors.
     assert gains.mean().item() == pytest.approx(1.25, abs=4 * 0.433 / 20)
     assert vary_tumour(x * 2, labels, (0.5, 2.0), generator()).max() <= 1
+
+
+def test_structures_get_intensities_of_their_own_in_a_share_of_images() -> None:
+    x = torch.rand((400, 1, 6, 4, 1), generator=generator(3)) * 0.2 + 0.4
+    labels = torch.arange(3).repeat_interleave(2).view(1, 6, 1, 1).expand(400, 6, 4, 1)
+    changed = random_structure_intensity(x, labels, 0.5, 2, generator())
+    assert torch.equal(changed[:, :, :2], x[:, :, :2])  # the background
+    moved = (changed - x).abs().amax(dim=(1, 2, 3, 4)) > 1e-3
+    assert 0.4 < moved.float().mean() < 0.6
+    means = changed[moved][:, 0].unflatten(1, (3, 2)).mean(dim=(2, 3, 4))[:, 1:]
+    assert means.min() < 0.1 and means.max() > 0.9
+    correlation = torch.corrcoef(means.T)[0, 1]
+    assert correlation.abs() < 0.3
+    assert torch.equal(random_structure_intensity(x, labels, 0.0, 2, generator()), x)
+
+
+def test_curves_are_functions_of_intensity_and_not_always_rising() -> None:
+    x = torch.linspace(0, 1, 50).view(1, 1, 50, 1, 1).repeat(200, 1, 1, 2, 1)
+    changed = random_curve(x, 0.5, generator())
+    assert torch.equal(changed[:, :, :, 0], changed[:, :, :, 1])  # the same grey, the same result
+    moved = (changed - x).abs().amax(dim=(1, 2, 3, 4)) > 1e-3
+    assert 0.35 < moved.float().mean() < 0.65
+    steps = changed[moved, 0, :, 0, 0].diff(dim=1)
+    assert (steps < 0).any(dim=1).float().mean() > 0.8
+    assert changed.min() >= 0 and changed.max() <= 1
+    assert torch.equal(random_curve(x, 0.0, generator()), x)
 
 
 def volume(size: tuple[int, int, int]) -> torch.Tensor:

@@ -10,6 +10,7 @@ from vsuda_cli.config import Augmentation
 
 # Control points of the smooth field along each axis.
 BIAS_POINTS = 4
+CURVE_POINTS = 6
 
 
 def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
@@ -50,6 +51,47 @@ def vary_tumour(
     drawn = low + (high - low) * torch.rand(len(images), generator=generator, device=images.device)
     gains = torch.where(labels == 1, drawn.view(-1, 1, 1, 1), 1.0)
     return (images * gains[:, None]).clamp(0, 1)
+
+
+def random_structure_intensity(
+    images: Tensor, labels: Tensor, share: float, classes: int, generator: torch.Generator
+) -> Tensor:
+    """Give each labelled structure a random mean intensity and strength of texture.
+
+    images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z). A `share` of the images is changed, all
+    their structures independently; after SynthSeg (Billot et al. 2023), which draws them all.
+    """
+    varied = images.clone()
+    for image, label in zip(varied, labels, strict=True):
+        # Drawn even where nothing changes, so that one image's labels do not move the next draws.
+        chosen, *draws = torch.rand(1 + 2 * classes, generator=generator, device=images.device)
+        if chosen >= share:
+            continue
+        for structure in range(1, classes + 1):
+            inside = (label == structure)[None]
+            mean, texture = draws[2 * structure - 2 : 2 * structure]
+            if inside.any():
+                voxels = image[inside]
+                image[inside] = mean + texture * (voxels - voxels.mean())
+    return varied.clamp(0, 1)
+
+
+def random_curve(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """Send a `share` of images (B, 1, X, Y, Z) in [0, 1] through random piecewise linear curves.
+
+    Rising or not: tissue may change its order of brightness, as between two contrasts.
+    """
+    device = images.device
+    varied = images.clone()
+    for image in varied:
+        chosen = torch.rand((), generator=generator, device=device)
+        heights = torch.rand(CURVE_POINTS, generator=generator, device=device)
+        if chosen >= share:
+            continue
+        place = image.clamp(0, 1) * (CURVE_POINTS - 1)
+        below = place.floor().clamp(max=CURVE_POINTS - 2).long()
+        image.copy_(torch.lerp(heights[below], heights[below + 1], place - below))
+    return varied
 
 
 def random_patch_grid(

@@ -9,7 +9,7 @@ from torch.utils.checkpoint import checkpoint
 from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training.augmentation import augment_intensity, vary_tumour
+from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.precision import autocast
 from vsuda_cli.training.segmentation import (
@@ -18,6 +18,7 @@ from vsuda_cli.training.segmentation import (
     clip_gradients,
     polynomial_rate,
     predict_classes,
+    vary_intensity,
 )
 
 
@@ -79,11 +80,7 @@ class CutSeg:
         network = self.segmentation.network.train()
         with autocast(self._device):
             pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
-            varied = pseudo.float()
-            if self._settings.tumour_intensity != (1.0, 1.0):
-                factors = self._settings.tumour_intensity
-                varied = vary_tumour(varied, labels, factors, self._intensities)
-            varied = augment_intensity(varied, self._settings.augmentation, self._intensities)
+            varied = vary_intensity(pseudo.float(), labels, self._settings, self._intensities)
             losses = self._loss(network, varied, labels)
         weight = self._settings.segmentation_weight
         return {name: weight * loss for name, loss in losses.items()}

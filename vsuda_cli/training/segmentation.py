@@ -8,7 +8,12 @@ from torch import Tensor
 
 from vsuda_cli.config import SegmentationSettings, UNet
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training.augmentation import augment_intensity, vary_tumour
+from vsuda_cli.training.augmentation import (
+    augment_intensity,
+    random_curve,
+    random_structure_intensity,
+    vary_tumour,
+)
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.precision import autocast
 
@@ -99,9 +104,7 @@ class Segmentation:
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the labelled images with random intensities, and their labels."""
         images, labels = batch["labelled"], batch["labelled_label"]
-        if self._settings.tumour_intensity != (1.0, 1.0):
-            images = vary_tumour(images, labels, self._settings.tumour_intensity, self._generator)
-        return augment_intensity(images, self._settings.augmentation, self._generator), labels
+        return vary_intensity(images, labels, self._settings, self._generator), labels
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return image, label and prediction of the batch's first patch."""
@@ -129,6 +132,25 @@ class Segmentation:
     def models_for_inference(self) -> dict[str, torch.nn.Module]:
         """Return the segmenter."""
         return {"segmenter": self.network}
+
+
+def vary_intensity(
+    images: Tensor, labels: Tensor, settings: SegmentationSettings, generator: torch.Generator
+) -> Tensor:
+    """Return labelled images (B, 1, X, Y, Z) in [0, 1] with random intensities.
+
+    What the settings switch on, from the labelled structures' own intensities to the whole image's.
+    """
+    if settings.tumour_intensity != (1.0, 1.0):
+        images = vary_tumour(images, labels, settings.tumour_intensity, generator)
+    if settings.curve_share > 0:
+        images = random_curve(images, settings.curve_share, generator)
+    if settings.structure_share > 0:
+        count = len(settings.classes)
+        images = random_structure_intensity(
+            images, labels, settings.structure_share, count, generator
+        )
+    return augment_intensity(images, settings.augmentation, generator)
 
 
 @torch.no_grad()
