@@ -48,10 +48,14 @@ def phantom(
     if size not in SIZES:
         raise VsudaError(f"--size {size}", "is unknown", f"use one of {', '.join(SIZES)}")
     jobs = []
+    following = 1
     for number, (count, split) in enumerate(zip((source, target, validation), SPLITS, strict=True)):
         folder, tag, labels, first = split
+        # More cases than crossMoDA has push the later splits' numbers on: no two cases share one.
+        first = max(first, following)
+        following = first + count
         for index in range(count):
-            case = f"crossmoda_{first + index}"
+            case = f"crossmoda2021_ldn_{first + index}"
             outputs = (
                 output_path(out / folder, case, tag),
                 output_path(out / labels, case, "Label"),

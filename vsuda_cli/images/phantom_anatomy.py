@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from vsuda_cli.images.phantom_canvas import Canvas
 
-# What the box of the right ear must hold: the largest tumour and the cochlea. Low, high in mm.
-EAR_BOX_MM = ((-4.0, -38.0, -33.0), (48.0, 16.0, 17.0))
 # Around each ear shapes are finer than voxels: painted again on a finer grid.
 FINE_MIDDLE_MM = (26.0, -9.0, -8.0)
 FINE_REACH_MM = (18.0, 15.0, 13.0)
@@ -24,6 +22,12 @@ PORUS_MM = np.array((19.0, -11.0, -8.0))
 FUNDUS_MM = np.array((27.5, -7.0, -8.0))
 COCHLEA_MM = np.array((30.5, -2.0, -9.0))
 VESTIBULE_MM = np.array((32.0, -9.5, -7.5))
+# Tumours with a smaller radius stay in the canal.
+SMALLEST_BALL_MM = 1.5
+# How far, in radii, the cistern part's middle lies from the porus.
+INWARD = 0.55
+# Labyrinth, petrous bone and what registration may miss lie this far around the porus. Low, high.
+AROUND_PORUS_MM = ((-23.0, -27.0, -25.0), (29.0, 27.0, 25.0))
 
 
 class Tissue(IntEnum):
@@ -54,12 +58,16 @@ LABELS = {Tissue.TUMOUR: 1, Tissue.CYST: 1, Tissue.COCHLEA: 2, Tissue.MODIOLUS: 
 
 @dataclass(frozen=True)
 class Tumour:
-    """A schwannoma: `side` +1 right, -1 left; `diameter_mm` of the part in the cistern."""
+    """A schwannoma: `side` +1 right, -1 left; `diameter_mm` of the part in the cistern.
+
+    A lobe bulges from that part towards `lobe`, a unit vector.
+    """
 
     side: int
     diameter_mm: float
     elongation: float
     cystic: bool
+    lobe: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,14 @@ class Anatomy:
 def random_anatomy(random: np.random.Generator, smallest_mm: float, largest_mm: float) -> Anatomy:
     """Draw a head with a tumour of a diameter between the two, small ones more often."""
     low, high = np.log(smallest_mm), np.log(largest_mm)
+    lobe = random.normal(size=3)
+    lobe /= np.linalg.norm(lobe)
     tumour = Tumour(
         side=1 if random.random() < 0.5 else -1,
         diameter_mm=float(np.exp(random.uniform(low, high))),
         elongation=random.uniform(0.8, 1.2),
         cystic=random.random() < 0.2,
+        lobe=(float(lobe[0]), float(lobe[1]), float(lobe[2])),
     )
     shift = random.uniform(-1.5, 1.5, 3)
     return Anatomy(
@@ -94,6 +105,17 @@ def random_anatomy(random: np.random.Generator, smallest_mm: float, largest_mm: 
 def average_anatomy() -> Anatomy:
     """Return the head of the atlas: no tumour, nothing out of place."""
     return Anatomy(None, (0.0, 0.0, 0.0), 1.0, np.random.default_rng(0).normal(size=(10, 4)))
+
+
+def ear_box_mm(largest_mm: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the corners (low, high) in mm of a box about the right ear and the largest tumour."""
+    radius = largest_mm / 2
+    middle = PORUS_MM + np.array((-INWARD * radius, -0.25 * radius, 0))
+    # The longest axis is 1.2 or 1 / 0.8 radii, a lobe bulges 0.15 more; ears lie up to 1.5 mm off
+    # and heads are up to a tenth larger.
+    reach = 1.1 * np.array((1.15, 1.4, 1.45)) * radius + 3
+    around = np.asarray(AROUND_PORUS_MM) + PORUS_MM
+    return np.minimum(around[0], middle - reach), np.maximum(around[1], middle + reach)
 
 
 def paint_head(canvas: Canvas, anatomy: Anatomy) -> None:
@@ -167,13 +189,17 @@ def paint_ear(canvas: Canvas, anatomy: Anatomy, side: int) -> None:
         moved: NDArray[np.float64] = (np.asarray(point, dtype=np.float64) + shift) * (side, 1, 1)
         return moved
 
-    axis = FUNDUS_MM - PORUS_MM
+    tumour = anatomy.tumour
+    canvas.tube(np.array([at((10, -14, -8)), at(PORUS_MM)]), 0.8, Tissue.NERVE)
+    if tumour is not None and tumour.side == side:
+        # Before the bone, which its part in the cistern leans on.
+        _paint_cistern_part(canvas, tumour, at(PORUS_MM))
     ridge = np.array([at((22, -2, -9)), at((34, -8, -8)), at((50, -16, -9))])
     canvas.tube(ridge, np.array((8.0, 12.0, 14.0)), Tissue.BONE)
-    canal = np.array([at(PORUS_MM - 0.35 * axis), at(PORUS_MM), at(FUNDUS_MM)])
+    funnel = at(PORUS_MM - 0.35 * (FUNDUS_MM - PORUS_MM))
+    canal = np.array([funnel, at(PORUS_MM), at(FUNDUS_MM)])
     canvas.tube(canal, np.array((3.6, 2.8, 2.2)), Tissue.FLUID)
-    nerve = np.array([at((10, -14, -8)), at(PORUS_MM), at(FUNDUS_MM)])
-    canvas.tube(nerve, 0.8, Tissue.NERVE)
+    canvas.tube(canal[1:], 0.8, Tissue.NERVE)
     canvas.ellipsoid(at(VESTIBULE_MM), (2.0, 3.0, 2.2), Tissue.PERILYMPH)
     for ring in _semicircular_canals():
         canvas.tube(np.array([at(point) for point in ring]), 0.7, Tissue.PERILYMPH)
@@ -182,8 +208,8 @@ def paint_ear(canvas: Canvas, anatomy: Anatomy, side: int) -> None:
     apex, base = spiral[-1], at(COCHLEA_MM)
     canvas.tube(np.array([base, apex]), np.array((3.0, 1.0)), Tissue.MODIOLUS)
     canvas.tube(spiral, 1.25 - 0.45 * turn, Tissue.COCHLEA)
-    if anatomy.tumour is not None and anatomy.tumour.side == side:
-        _paint_tumour(canvas, anatomy.tumour, at(PORUS_MM), at(FUNDUS_MM), side)
+    if tumour is not None and tumour.side == side:
+        _paint_canal_part(canvas, tumour, canal)
 
 
 def cochlea_spiral() -> NDArray[np.float64]:
@@ -218,27 +244,33 @@ def _semicircular_canals() -> list[NDArray[np.float64]]:
     ]
 
 
-def _paint_tumour(
-    canvas: Canvas,
-    tumour: Tumour,
-    porus: NDArray[np.float64],
-    fundus: NDArray[np.float64],
-    side: int,
-) -> None:
-    """Paint the part in the canal, then, from a few mm on, a ball in the cistern with its rim."""
+def _paint_cistern_part(canvas: Canvas, tumour: Tumour, porus: NDArray[np.float64]) -> None:
+    """Paint, from 3 mm on, a ball with a lobe in the cistern, within a rim of fluid."""
     radius = tumour.diameter_mm / 2
-    axis = fundus - porus
-    # The canal is filled from the porus on: fully by tumours of 6 mm and more.
-    filled = porus + min(1.0, tumour.diameter_mm / 6) * 0.85 * axis
-    stem = np.array([porus, filled])
-    if radius > 1.5:
-        radii = np.array((1.0, tumour.elongation, 1 / tumour.elongation)) * radius
-        # Large ones leave the porus inwards and press the brainstem away behind a rim of fluid.
-        middle = porus - side * np.array((0.55 * radius, 0, 0)) + (0, -0.25 * radius, 0)
-        canvas.ellipsoid(middle, radii + 1.4, Tissue.FLUID)
-        canvas.tube(stem, 2.6, Tissue.TUMOUR)
-        canvas.ellipsoid(middle, radii, Tissue.TUMOUR)
-        if tumour.cystic and radius > 4:
-            canvas.ellipsoid(middle + 0.25 * radius, 0.45 * radii, Tissue.CYST)
+    if radius <= SMALLEST_BALL_MM:
+        return
+    radii = np.array((1.0, tumour.elongation, 1 / tumour.elongation)) * radius
+    # Large ones grow inwards from the porus and press the brainstem away.
+    middle = porus - tumour.side * np.array((INWARD * radius, 0, 0)) + (0, -0.25 * radius, 0)
+    lobe = middle + 0.5 * radii * np.asarray(tumour.lobe)
+    for centre, size in ((middle, radii), (lobe, 0.65 * radii)):
+        canvas.ellipsoid(centre, size + 1.4, Tissue.FLUID)
+    for centre, size in ((middle, radii), (lobe, 0.65 * radii)):
+        canvas.ellipsoid(centre, size, Tissue.TUMOUR)
+    if tumour.cystic and radius > 4:
+        # Away from the canal, whose part is solid.
+        away = np.array((-0.25 * tumour.side, 0.2, 0.25)) * radius
+        canvas.ellipsoid(middle + away, 0.45 * radii, Tissue.CYST)
+
+
+def _paint_canal_part(canvas: Canvas, tumour: Tumour, canal: NDArray[np.float64]) -> None:
+    """Paint the part in the canal (funnel, porus, fundus), which tumours of 6 mm and more fill."""
+    funnel, porus, fundus = canal
+    filled = porus + min(1.0, tumour.diameter_mm / 6) * 0.85 * (fundus - porus)
+    radius = tumour.diameter_mm / 2
+    if radius <= SMALLEST_BALL_MM:
+        canvas.tube(np.array([porus, filled]), max(radius, 1.0), Tissue.TUMOUR)
     else:
-        canvas.tube(stem, max(radius, 1.0), Tissue.TUMOUR)
+        # Larger ones widen the porus and a little of the canal.
+        thick = np.array((min(3.6, radius), 2.8, 2.5))
+        canvas.tube(np.array([funnel, porus, filled]), thick, Tissue.TUMOUR)

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 Points = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 Vector = Sequence[float] | NDArray[np.float64]
+# Planes across the first axis that are painted at once.
+PLANES = 8
 
 
 class Canvas:
@@ -66,8 +68,12 @@ class Canvas:
         high = np.minimum(np.ceil(centre + extent) + 1, self.tissue.shape).astype(int)
         if (low >= high).any():
             return
-        box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-        self.tissue[box][inside(self.points(low, high))] = tissue
+        # A few planes at a time: positions of a whole head take a gigabyte.
+        for first in range(low[0], high[0], PLANES):
+            start = np.array((first, low[1], low[2]))
+            stop = np.array((min(first + PLANES, high[0]), high[1], high[2]))
+            box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+            self.tissue[box][inside(self.points(start, stop))] = tissue
 
     def points(self, low: NDArray[np.int_], high: NDArray[np.int_]) -> Points:
         """Return the anatomical positions (x, y, z, 3) of the voxels from `low` up to `high`."""

@@ -9,13 +9,13 @@ from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from vsuda_cli.images.phantom_anatomy import (
-    EAR_BOX_MM,
     FINE_MIDDLE_MM,
     FINE_REACH_MM,
     LABELS,
     Anatomy,
     Tissue,
     average_anatomy,
+    ear_box_mm,
     paint_ear,
     paint_head,
     random_anatomy,
@@ -52,37 +52,42 @@ Number = TypeVar("Number", np.float32, np.uint8)
 
 
 @dataclass(frozen=True)
-class Size:
-    """How large scans are: field of view and voxel size ranges in mm, and the tumours' range."""
+class Grids:
+    """What one contrast's scans are sampled on; each scan draws its own of everything."""
 
-    source_shape: tuple[int, int, int]
-    source_spacing: tuple[tuple[float, float], tuple[float, float]]
-    target_shape: tuple[int, int, int]
-    target_spacing: tuple[tuple[float, float], tuple[float, float]]
+    # Voxels along x, y, z; one of these.
+    matrices: tuple[tuple[int, int, int], ...]
+    # Field of view along x in mm: smallest, largest. In-plane spacing is the field over the matrix.
+    field_mm: tuple[float, float]
+    # Distance of the slices in mm: smallest, largest.
+    slice_mm: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large scans are, and their tumours' smallest and largest diameter."""
+
+    source: Grids
+    target: Grids
     tumour_mm: tuple[float, float]
 
 
-# In-plane and through-plane spacing are drawn between two values each.
+# Small sizes leave out the tumours that their voxels or their slabs cannot show. The full size is
+# crossMoDA 2021's: ceT1 of 512 x 512, hrT2 of 448 x 448 or, rarer, 384 x 384 above 0.5 mm.
 SIZES = {
     "tiny": Size(
-        (176, 208, 60),
-        ((0.95, 1.05), (1.5, 1.6)),
-        (176, 200, 44),
-        ((0.88, 1.12), (1.5, 1.6)),
+        Grids(((176, 208, 60), (184, 216, 60)), (168.0, 184.0), (1.5, 1.6)),
+        Grids(((176, 200, 44), (160, 184, 44), (192, 216, 44)), (168.0, 184.0), (1.5, 1.6)),
         (9.0, 28.0),
     ),
     "roi": Size(
-        (320, 376, 56),
-        ((0.50, 0.56), (1.5, 1.6)),
-        (340, 384, 44),
-        ((0.45, 0.55), (1.5, 1.6)),
+        Grids(((320, 376, 56), (352, 412, 56)), (162.0, 180.0), (1.5, 1.6)),
+        Grids(((340, 384, 44), (384, 432, 44)), (171.0, 187.0), (1.5, 1.6)),
         (4.0, 34.0),
     ),
     "full": Size(
-        (512, 512, 120),
-        ((0.40, 0.43), (1.0, 1.5)),
-        (448, 448, 80),
-        ((0.44, 0.52), (1.0, 1.5)),
+        Grids(((512, 512, 120),), (205.0, 220.0), (1.0, 1.5)),
+        Grids(((448, 448, 80), (448, 448, 80), (384, 384, 80)), (198.0, 223.0), (1.0, 1.5)),
         (2.0, 40.0),
     ),
 }
@@ -100,11 +105,10 @@ class Phantom:
 def make_scan(size: Size, contrast: str, random: np.random.Generator) -> Phantom:
     """Return a random head as a `ceT1` or `hrT2` scan."""
     anatomy = random_anatomy(random, *size.tumour_mm)
-    source = contrast == CONTRASTS[0]
-    shape = size.source_shape if source else size.target_shape
-    inplane, across = size.source_spacing if source else size.target_spacing
-    pixel = random.uniform(*inplane)
-    affine = _scan_affine(shape, (pixel, pixel, random.uniform(*across)), random)
+    grids = size.source if contrast == CONTRASTS[0] else size.target
+    shape = grids.matrices[random.integers(len(grids.matrices))]
+    pixel = random.uniform(*grids.field_mm) / shape[0]
+    affine = _scan_affine(shape, (pixel, pixel, random.uniform(*grids.slice_mm)), random)
     # The head lies in the scanner with its own proportions.
     proportions = np.diag([*random.normal(1, 0.035, 3).clip(0.92, 1.08), 1.0])
     image, label = _scan(anatomy, np.linalg.inv(proportions) @ affine, shape, contrast, random)
@@ -114,12 +118,12 @@ def make_scan(size: Size, contrast: str, random: np.random.Generator) -> Phantom
 def make_atlas(size: Size) -> Phantom:
     """Return the average head in ceT1; its label is the box of the right ear."""
     random = np.random.default_rng(0)
-    spacing = (size.source_spacing[0][0], size.source_spacing[0][0], size.source_spacing[1][0])
-    affine = np.diag([*spacing, 1.0])
-    shape = size.source_shape
+    shape = size.source.matrices[0]
+    pixel = size.source.field_mm[0] / shape[0]
+    affine = np.diag([pixel, pixel, size.source.slice_mm[0], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2) + (0, 0, -6)
     image, _ = _scan(average_anatomy(), affine, shape, CONTRASTS[0], random)
-    low, high = (np.linalg.inv(affine) @ (*corner, 1.0) for corner in EAR_BOX_MM)
+    low, high = (np.linalg.inv(affine) @ (*corner, 1.0) for corner in ear_box_mm(size.tumour_mm[1]))
     box = np.zeros(shape, dtype=np.uint8)
     start = np.maximum(np.floor(low[:3]), 0).astype(int)
     stop = np.ceil(high[:3]).astype(int) + 1
