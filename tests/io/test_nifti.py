@@ -172,17 +172,6 @@ def test_a_damaged_checksum_is_noticed(tmp_path: Path) -> None:
     assert not nifti.is_whole(path)
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
-def test_a_header_that_claims_too_much_is_refused_unread(tmp_path: Path, suffix: str) -> None:
-    def huge(header: Any) -> None:
-        header["dim"][1:4] = 32767
-
-    path = write_with_header(tmp_path / f"a_T2{suffix}", huge)
-    for read in (nifti.read_geometry, nifti.load_image, nifti.load_label):
-        with pytest.raises(VsudaError, match=f"declares {4 * 32767**3} bytes"):
-            read(path)
-
-
 def test_no_nifti_at_all(tmp_path: Path) -> None:
     (tmp_path / "text_T2.nii").write_text("no image " * 100)
     (tmp_path / "text_T2.nii.gz").write_bytes(gzip.compress(b"no image " * 100))
@@ -195,43 +184,7 @@ def test_no_nifti_at_all(tmp_path: Path) -> None:
             nifti.load_image(path)
 
 
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [("vox_offset", 1e30), ("vox_offset", np.inf), ("vox_offset", np.nan), ("datatype", 9999)],
-)
-def test_senseless_header_fields_are_refused(tmp_path: Path, field: str, value: float) -> None:
-    def change(header: Any) -> None:
-        header[field] = value
-
-    with pytest.raises(VsudaError, match=r"readable|damaged"):
-        nifti.load_image(write_with_header(tmp_path / "a_T2.nii", change))
-
-
-@pytest.mark.parametrize("lengths", [(-3, 5, 4), (0, 5, 4)])
-def test_axes_without_voxels_are_refused(tmp_path: Path, lengths: tuple[int, ...]) -> None:
-    def change(header: Any) -> None:
-        header["dim"][1:4] = lengths
-
-    with pytest.raises(VsudaError, match="has shape"):
-        nifti.read_geometry(write_with_header(tmp_path / "a_T2.nii", change))
-
-
-def test_colours_and_complex_numbers_are_refused(tmp_path: Path) -> None:
-    colours = np.zeros(SHAPE, dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
-    for array in (colours, np.ones(SHAPE, np.complex64)):
-        path = write(tmp_path / "a_T2.nii", array)
-        for load in (nifti.load_image, nifti.load_label):
-            with pytest.raises(VsudaError, match="one real value a voxel"):
-                load(path)
-
-
 # ---- geometry
-
-
-def test_neither_form_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "a_T2.nii.gz", image_array(), None)
-    with pytest.raises(VsudaError, match="neither sform nor qform"):
-        nifti.read_geometry(path)
 
 
 def test_the_sform_comes_first(tmp_path: Path) -> None:
@@ -242,34 +195,6 @@ def test_the_sform_comes_first(tmp_path: Path) -> None:
     image.set_sform(AFFINE, 2)
     image.to_filename(tmp_path / "a_T2.nii")
     np.testing.assert_allclose(nifti.load_image(tmp_path / "a_T2.nii").affine, AFFINE)
-
-
-@pytest.mark.parametrize("size", [0.0, -0.5])
-def test_a_qform_without_pixel_size_is_refused(tmp_path: Path, size: float) -> None:
-    def change(header: Any) -> None:
-        header["sform_code"], header["qform_code"] = 0, 1
-        header["pixdim"][1] = size
-
-    with pytest.raises(VsudaError, match="voxel spacing"):
-        nifti.load_image(write_with_header(tmp_path / "a_T2.nii", change))
-
-
-@pytest.mark.parametrize(
-    ("place", "value", "problem"),
-    [((0, 0), 0.0, "voxel spacing"), ((1, 3), np.nan, "NaN"), ((2, 0), 0.2, "sheared")],
-)
-def test_an_unusable_affine_is_refused(
-    tmp_path: Path, place: tuple[int, int], value: float, problem: str
-) -> None:
-    def change(header: Any) -> None:
-        row = header["srow_xyz"[:5] + "xyz"[place[0]]]
-        row[place[1]] = value
-        header["sform_code"], header["qform_code"] = 1, 0
-
-    path = write_with_header(tmp_path / "a_T2.nii", change)
-    for read in (nifti.read_geometry, nifti.load_image, nifti.load_label):
-        with pytest.raises(VsudaError, match=problem):
-            read(path)
 
 
 def test_a_last_axis_of_one_is_three_dimensional(tmp_path: Path) -> None:

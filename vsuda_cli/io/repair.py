@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import LABEL, PROBABILITY
+from vsuda_cli.io.header import SHEAR_TOLERANCE
 from vsuda_cli.io.nifti import (
     LARGEST_LABEL,
-    SHEAR_TOLERANCE,
     is_whole,
     load_image,
     load_label,

@@ -1,0 +1,84 @@
+"""Streams are read to their verified end, no further than asked, by zlib and by isal alike."""
+
+import gzip
+import zlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io import compression
+
+# Not a multiple of any buffer, and long enough for several chunks.
+PAYLOAD = bytes(range(251)) * 5000
+
+
+@pytest.fixture(params=["zlib", "isal"], autouse=True)
+def _library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    library: ModuleType = zlib
+    if request.param == "isal":
+        library = pytest.importorskip("isal.isal_zlib")
+    monkeypatch.setattr(compression, "inflater", library)
+    monkeypatch.setattr(compression, "BROKEN_STREAM", (EOFError, zlib.error, library.error))
+    # Small chunks: every boundary falls somewhere inside the stream.
+    monkeypatch.setattr(compression, "CHUNK_BYTES", 1000)
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_what_is_read_is_what_was_written(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(compression.compress(PAYLOAD) if path.suffix == ".gz" else PAYLOAD)
+    assert compression.read_start(path, 300) == PAYLOAD[:300]
+    assert compression.read_start(path, 10 * len(PAYLOAD)) == PAYLOAD
+    assert compression.read_whole(path, len(PAYLOAD)) == PAYLOAD
+    with pytest.raises(EOFError):
+        compression.read_whole(path, len(PAYLOAD) + 1)
+
+
+def test_several_streams_and_padding_are_one_file(tmp_path: Path) -> None:
+    # bgzip writes many streams; tape archives fill the last block with zeros.
+    path = tmp_path / "a.nii.gz"
+    parts = [PAYLOAD[start : start + 90_000] for start in range(0, len(PAYLOAD), 90_000)]
+    path.write_bytes(b"".join(map(gzip.compress, parts)) + bytes(2500))
+    assert compression.read_whole(path, len(PAYLOAD)) == PAYLOAD
+
+
+def test_truncation_is_noticed_wherever_it_falls(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    short = PAYLOAD[:3000]
+    whole = compression.compress(short)
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(compression.BROKEN_STREAM):
+            compression.read_whole(path, len(short))
+
+
+def test_damage_and_foreign_bytes_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii.gz"
+    whole = bytearray(compression.compress(PAYLOAD))
+    whole[-8] ^= 1  # the checksum stands before the length, at the very end
+    for content in (bytes(whole), b"plain text", compression.compress(PAYLOAD) + b"rubbish"):
+        path.write_bytes(content)
+        with pytest.raises(compression.BROKEN_STREAM):
+            compression.read_whole(path, len(PAYLOAD))
+
+
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
+def test_what_goes_on_far_beyond_the_header_is_refused(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(compression.compress(PAYLOAD) if path.suffix == ".gz" else PAYLOAD)
+    wanted = len(PAYLOAD) - 500
+    monkeypatch.setattr(compression, "MOST_TRAILING_BYTES", 600)
+    assert compression.read_whole(path, wanted)[:wanted] == PAYLOAD[:wanted]
+    monkeypatch.setattr(compression, "MOST_TRAILING_BYTES", 400)
+    with pytest.raises(VsudaError, match="goes on after the"):
+        compression.read_whole(path, wanted)
+
+
+def test_the_same_bytes_give_the_same_file() -> None:
+    assert compression.compress(PAYLOAD) == compression.compress(PAYLOAD)
+    assert gzip.decompress(compression.compress(PAYLOAD)) == PAYLOAD
+    assert compression.compress(PAYLOAD)[4:8] == bytes(4)  # no time stamp

@@ -1,0 +1,127 @@
+"""What a NIfTI header must say before a single voxel is read."""
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
+from numpy.typing import NDArray
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io import compression
+
+# deflate cannot shrink data more than 1032 times; a header that claims more is lying.
+LARGEST_DEFLATE_RATIO = 1032
+HEADER_BYTES = 544
+SHEAR_TOLERANCE = 1e-3
+SPACING_RANGE_MM = (1e-3, 1e3)
+NIFTI2_SIZES = (struct.pack("<i", 540), struct.pack(">i", 540))
+UNREADABLE: tuple[type[Exception], ...] = (
+    HeaderDataError,
+    ImageFileError,
+    WrapStructError,
+    OSError,
+    OverflowError,
+    ValueError,
+    *compression.BROKEN_STREAM,
+)
+
+
+def open_checked(path: Path) -> Any:
+    """Return a nibabel image whose header was checked against the file's size; no voxel is read.
+
+    Raises VsudaError for what cannot be read as a 3D or 4D image of one real value a voxel.
+    """
+    if path.is_dir():
+        raise VsudaError(path, "is a folder", "give a NIfTI file")
+    if not path.exists():
+        raise VsudaError(path, "does not exist", "check the path")
+    try:
+        raw = bytes(compression.read_start(path, HEADER_BYTES))
+        image_class = nib.Nifti2Image if raw[:4] in NIFTI2_SIZES else nib.Nifti1Image
+        # nibabel's own checks turn a pixel size of 0 into 1 and drop signs: look before they do.
+        as_stored = image_class.header_class.from_fileobj(io.BytesIO(raw), check=False)
+        _refuse_qform_without_spacing(path, as_stored)
+        header = image_class.header_class.from_fileobj(io.BytesIO(raw))
+        _refuse_impossible_size(path, header)
+        _refuse_colours_and_complex(path, header)
+        return image_class.from_filename(path)
+    except UNREADABLE as error:
+        raise VsudaError(path, f"is not a readable NIfTI file ({error})", "replace it") from error
+
+
+def declared_bytes(header: Any) -> int:
+    """Return how many bytes of voxels a header announces."""
+    voxels = 1
+    for length in header.get_data_shape():
+        voxels *= int(length)
+    return voxels * int(header.get_data_dtype().itemsize)
+
+
+def checked_affine(image: Any, path: Path) -> NDArray[np.float64]:
+    """Return the affine (4x4, voxel index to RAS mm): the sform, the qform where there is none.
+
+    Raises VsudaError if there is neither, and for NaN, spacings that no scan has, and shear.
+    """
+    header = image.header
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+        raise VsudaError(
+            path, "has neither sform nor qform: nobody knows where it lies", "vsuda check --fix"
+        )
+    affine = np.asarray(image.affine, dtype=np.float64)
+    if not np.isfinite(affine).all():
+        raise VsudaError(path, "has NaN in its affine", "repair: vsuda check --fix")
+    spacing = column_norms(affine)
+    if spacing.min() < SPACING_RANGE_MM[0] or spacing.max() > SPACING_RANGE_MM[1]:
+        raise VsudaError(path, f"has voxel spacing {spacing.tolist()} mm", "repair its header")
+    directions = affine[:3, :3] / spacing
+    if np.abs(directions.T @ directions - np.eye(3)).max() > SHEAR_TOLERANCE:
+        raise VsudaError(path, "has a sheared affine", "repair: vsuda check --fix")
+    return affine
+
+
+def column_norms(affine: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the voxel size in mm along each array axis."""
+    norms: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
+    return norms
+
+
+def _refuse_qform_without_spacing(path: Path, header: Any) -> None:
+    spacing = np.asarray(header["pixdim"][1:4], dtype=np.float64)
+    if int(header["sform_code"]) == 0 and int(header["qform_code"]) > 0 and spacing.min() <= 0:
+        raise VsudaError(path, f"has voxel spacing {spacing.tolist()} mm", "repair its header")
+
+
+def _refuse_colours_and_complex(path: Path, header: Any) -> None:
+    if header.get_data_dtype().kind not in "iuf":
+        name = header.get_value_label("datatype")
+        raise VsudaError(path, f"holds {name} voxels", "give an image with one real value a voxel")
+
+
+def _refuse_impossible_size(path: Path, header: Any) -> None:
+    shape = header.get_data_shape()
+    if len(shape) < 3 or min(shape) < 1:
+        raise VsudaError(path, f"has shape {tuple(shape)}", "give a 3D image")
+    declared = int(header.get_data_offset()) + declared_bytes(header)
+    size = path.stat().st_size
+    most = size * (LARGEST_DEFLATE_RATIO if compression.is_compressed(path) else 1)
+    if declared > most:
+        raise VsudaError(
+            path,
+            f"declares {declared} bytes but has {size} bytes",
+            "the file is truncated or damaged: copy it again",
+        )
+    # A gzip bomb is whole and keeps to deflate's ratio: only the memory it asks for gives it away.
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if declared > memory:
+        raise VsudaError(
+            path,
+            f"declares {declared} bytes, more than this machine's memory of {memory} bytes",
+            "look at its header, or use a larger machine",
+        )
