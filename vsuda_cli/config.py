@@ -131,6 +131,8 @@ class SegmentationSettings(Training):
     # the labelled images with a random intensity curve, and with random structure intensities.
     curve_share: float = 0.0
     structure_share: float = 0.0
+    # Least probability of a voxel's class for it to count as a pseudo-label [ours].
+    pseudo_confidence: float = 0.8
     unet: UNet = UNet()
     augmentation: Augmentation = Augmentation()
 

@@ -101,6 +101,16 @@ def test_curves_are_functions_of_intensity_and_not_always_rising() -> None:
     assert torch.equal(random_curve(x, 0.0, generator()), x)
 
 
+def test_curves_around_a_known_one_reach_from_it_to_random_ones() -> None:
+    x = torch.linspace(0, 1, 11).view(1, 1, 11, 1, 1).repeat(300, 1, 1, 1, 1)
+    negative = torch.linspace(1, 0, 11)
+    changed = random_curve(x, 1.0, generator(), around=negative)[:, 0, :, 0, 0]
+    distance = (changed - negative).abs().mean(dim=1)
+    assert distance.min() < 0.01
+    assert distance.max() > 0.25
+    assert (changed.mean(dim=0) - negative).abs().max() < 0.3
+
+
 def volume(size: tuple[int, int, int]) -> torch.Tensor:
     return torch.rand((1, 1, *size), generator=generator(4))
 

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from vsuda_cli.config import Augmentation, Preprocessing
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import parse_name
-from vsuda_cli.io.nifti import save_image, save_label
+from vsuda_cli.io.nifti import save_image, save_label, save_probability
 from vsuda_cli.training.data import (
     Batches,
     Item,
     PatchSampler,
     fingerprint,
     load_item,
+    load_pseudo_item,
     split,
     subject_of,
 )
@@ -274,3 +275,46 @@ def test_batches_continue_where_their_state_was_taken(draws: int, tmp_path: Path
         assert set(ours) == {"labelled", "labelled_label", "unlabelled"}
         for name, value in ours.items():
             assert torch.equal(value, theirs[name]), name
+
+
+# ---- pseudo-labels
+
+
+def probability_files(folder: Path, classes: int = 3) -> tuple[Path, Path]:
+    image, maps = folder / "a_hrT2.nii.gz", folder / "a_Probability.nii.gz"
+    array = np.random.default_rng(0).random((6, 5, 4))
+    save_image(image, array, np.diag([1.0, 1.0, 1.5, 1.0]))
+    found = np.zeros((6, 5, 4, classes))
+    found[..., 0] = 1
+    found[:2, ..., :2] = (0.1, 0.9)
+    found[2, ..., :2] = (0.45, 0.55)
+    save_probability(maps, found, np.diag([1.0, 1.0, 1.5, 1.0]))
+    return image, maps
+
+
+def test_sure_predictions_become_labels_and_unsure_voxels_are_never_a_centre(
+    tmp_path: Path,
+) -> None:
+    image, maps = probability_files(tmp_path)
+    preprocessing = Preprocessing(spacing_mm=(1.0, 1.0, 1.5))
+    found = load_pseudo_item(parse_name(image), maps, preprocessing, 3, 0.8, CPU)
+    assert found.label is not None
+    assert found.label[:, 0, 0].tolist() == [1, 1, 255, 0, 0, 0]
+    sampler = PatchSampler([found], (3, 3, 3), 1, dataclasses.replace(STILL, foreground=1.0), 0)
+    for _ in range(20):
+        _, label = sampler.draw()
+        # The centre moves by half a voxel at most: a labelled voxel is near, whatever is unsure.
+        assert label is not None and (label == 1).any()
+
+
+def test_maps_of_other_classes_are_refused(tmp_path: Path) -> None:
+    image, maps = probability_files(tmp_path, classes=4)
+    with pytest.raises(VsudaError, match="4 classes"):
+        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8, CPU)
+
+
+def test_maps_on_another_grid_are_refused(tmp_path: Path) -> None:
+    image, maps = probability_files(tmp_path)
+    save_image(image, np.ones((6, 5, 5)), np.eye(4))
+    with pytest.raises(VsudaError, match="another grid"):
+        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8, CPU)

@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from monai.losses import DiceCELoss
 from torch import Tensor
 
 from vsuda_cli.config import Augmentation, SegmentationSettings, UNet
@@ -15,6 +16,7 @@ from vsuda_cli.training.segmentation import (
     SegmentationLoss,
     build_unet,
     clip_gradients,
+    dice_and_cross_entropy,
     polynomial_rate,
     predict_classes,
     validation_dice,
@@ -86,6 +88,54 @@ def test_a_few_steps_lower_the_loss_and_learn_the_toy() -> None:
     assert totals[-1] < 0.5 * totals[0]
     found = predict_classes(objective.network, batch["labelled"], CPU)
     assert (found == batch["labelled_label"]).float().mean() > 0.95
+
+
+def test_without_ignored_voxels_the_loss_is_monais() -> None:
+    source = torch.Generator().manual_seed(0)
+    logits = torch.randn((2, 3, 5, 4, 3), generator=source)
+    labels = torch.randint(0, 3, (2, 5, 4, 3), generator=source)
+    theirs = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
+    wanted = theirs(logits, labels[:, None])
+    assert dice_and_cross_entropy(logits, labels).item() == pytest.approx(wanted.item(), rel=1e-6)
+    none = torch.zeros_like(labels)
+    wanted = theirs(logits, none[:, None])
+    assert dice_and_cross_entropy(logits, none).item() == pytest.approx(wanted.item(), rel=1e-6)
+
+
+def test_ignored_voxels_have_no_part_in_the_loss() -> None:
+    source = torch.Generator().manual_seed(0)
+    logits = torch.randn((2, 3, 5, 4, 3), generator=source, requires_grad=True)
+    labels = torch.randint(0, 3, (2, 5, 4, 3), generator=source)
+    labels[:, 3:] = 255
+    loss = dice_and_cross_entropy(logits, labels)
+    loss.backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, :, 3:].any()
+    alone = dice_and_cross_entropy(logits[:, :, :3], labels[:, :3])
+    assert loss.item() == pytest.approx(alone.item(), rel=1e-6)
+
+
+def test_pseudo_labelled_images_are_learnt_from_in_their_own_contrast() -> None:
+    settings = dataclasses.replace(TOY, curve_share=1.0, structure_share=1.0)
+    objective = Segmentation(settings, CPU)
+    batch = toy_batch()
+    batch["pseudo"], batch["pseudo_label"] = batch["labelled"] * 0.5, batch["labelled_label"]
+    images, labels = objective.augmented(batch)
+    assert images.shape[0] == labels.shape[0] == 2
+    assert not torch.allclose(images[0], batch["labelled"][0], atol=0.05)
+    torch.testing.assert_close(images[1], batch["pseudo"][0], atol=1e-5, rtol=0)
+    assert set(objective.update(batch)) == {"segmentation", "attention"}
+
+
+def test_random_curves_lie_around_a_known_one() -> None:
+    settings = dataclasses.replace(TOY, curve_share=1.0)
+    objective = Segmentation(settings, CPU)
+    objective.contrast = torch.tensor([1.0, 0.0])  # the negative
+    batch = {name: value.expand(64, *value.shape[1:]) for name, value in toy_batch().items()}
+    images, _ = objective.augmented(batch)
+    centred = [x - x.mean(dim=(1, 2, 3, 4), keepdim=True) for x in (images, batch["labelled"])]
+    agreement = (centred[0] * centred[1]).sum(dim=(1, 2, 3, 4))
+    assert (agreement < 0).float().mean() > 0.7
 
 
 def test_attention_is_held_against_the_binary_mask() -> None:

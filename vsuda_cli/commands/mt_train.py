@@ -71,6 +71,8 @@ def mt_train(
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         target = load_items("Loading target images", real, settings.preprocessing, 1, device)
         objective = MeanTeacher(settings, device)
+        if settings.curve_share > 0:
+            objective.contrast = segmenting.contrast_between(training, target, device)
         if init:
             segmenting.start_from(init, objective.network, settings)
             objective.start_from_student()

@@ -22,6 +22,20 @@ def seg_train(
         str | None,
         typer.Option("--validation", help="Labelled images to validate on, instead of a split."),
     ] = None,
+    unlabelled: Annotated[
+        str | None,
+        typer.Option(
+            "--unlabelled",
+            help="Crops of the contrast to segment, for random curves or for --pseudo-labels.",
+        ),
+    ] = None,
+    pseudo_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudo-labels",
+            help="Folder of predict --probabilities on the --unlabelled crops, to learn from too.",
+        ),
+    ] = None,
     init: Annotated[
         Path | None, typer.Option("--init", help="Run whose best weights to start from.")
     ] = None,
@@ -35,9 +49,17 @@ def seg_train(
     Example: vsuda seg-train pseudo runs/seg
     """
     from vsuda_cli.commands import segmenting
-    from vsuda_cli.commands.training import begin, digest, dry_run, resolve_settings, train
+    from vsuda_cli.commands.training import (
+        begin,
+        digest,
+        dry_run,
+        load_items,
+        resolve_settings,
+        train,
+    )
     from vsuda_cli.config import SegmentationSettings
-    from vsuda_cli.io.cases import labelled_images
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.training.data import Batches
     from vsuda_cli.training.engine import Objective, Validate
     from vsuda_cli.training.precision import choose_device
@@ -47,6 +69,13 @@ def seg_train(
     settings = resolve_settings(SegmentationSettings, options, classes=names)
     cases = labelled_images(labelled, labels)
     held_out = labelled_images(validation) if validation else []
+    real = [(image, None) for image in find_images(unlabelled)] if unlabelled else []
+    if real and settings.curve_share == 0 and pseudo_labels is None:
+        remedy = "give --pseudo-labels, or --set curve_share=1 for random curves"
+        raise VsudaError("--unlabelled", "would not be used", remedy)
+    if pseudo_labels is not None and unlabelled is None:
+        raise VsudaError("--pseudo-labels", "have no images", "give --unlabelled FOLDER")
+    guesses = segmenting.pair_probabilities([image for image, _ in real], pseudo_labels)
     begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)
@@ -56,18 +85,27 @@ def seg_train(
     def make() -> tuple[Objective, Batches, Validate]:
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         objective = Segmentation(settings, device)
+        samplers = {"labelled": segmenting.labelled_sampler(training, settings)}
+        if settings.curve_share > 0 and real:
+            target = load_items("Loading target images", real, settings.preprocessing, 1, device)
+            objective.contrast = segmenting.contrast_between(training, target, device)
+            kept = segmenting.in_contrast(kept, objective.contrast)
+        if guesses:
+            guessed = segmenting.load_pseudo_labelled(guesses, settings, device)
+            samplers["pseudo"] = segmenting.unlabelled_sampler(guessed, settings)
         if init:
             segmenting.start_from(init, objective.network, settings)
-        batches = Batches({"labelled": segmenting.labelled_sampler(training, settings)})
         return (
             objective,
-            batches,
+            Batches(samplers),
             segmenting.validation_of(lambda: objective.network, kept, settings, device),
         )
 
     data = {
         "labelled": digest(cases),
         "validation": digest(held_out),
+        "unlabelled": digest(real),
+        "pseudo_labels": digest(guesses),
         "init": segmenting.weights_digest(init),
     }
     train(

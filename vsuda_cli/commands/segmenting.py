@@ -1,6 +1,7 @@
 """What the commands that train a segmenter share."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +80,62 @@ def validation_of(
     from vsuda_cli.training.segmentation import validation_dice
 
     return lambda: validation_dice(network(), items, settings.classes, device)
+
+
+def contrast_between(
+    labelled: list["Item"], unlabelled: list["Item"], device: "torch.device"
+) -> "torch.Tensor":
+    """Return the heights of the curve that gives labelled crops the contrast of unlabelled ones."""
+    import torch
+
+    from vsuda_cli.images.contrast import fit_curve
+
+    arrays = [[item.image[0].cpu().numpy() for item in items] for items in (labelled, unlabelled)]
+    heights = fit_curve(*arrays)
+    console.say(f"contrast curve: {' '.join(f'{height:.2f}' for height in heights)}")
+    return torch.from_numpy(heights).float().to(device)
+
+
+def in_contrast(items: list["Item"], heights: "torch.Tensor") -> list["Item"]:
+    """Return held-out items as the curve shows them: what the network is meant for."""
+    from vsuda_cli.training.augmentation import apply_curve
+
+    return [replace(item, image=apply_curve(item.image, heights)) for item in items]
+
+
+def pair_probabilities(images: Sequence[CaseFile], folder: Path | None) -> Labelled:
+    """Return images with their probability maps in a folder; nothing without a folder.
+
+    Raises VsudaError naming an image that has none.
+    """
+    from vsuda_cli.io.cases import find_probabilities
+
+    if folder is None:
+        return []
+    maps = {file.case: file.path for file in find_probabilities(folder)}
+    for image in images:
+        if image.case not in maps:
+            problem = f"has no {image.case}_Probability.nii.gz in {folder}"
+            raise VsudaError(image.path, problem, "make it with predict --probabilities")
+    return [(image, maps[image.case]) for image in images]
+
+
+def load_pseudo_labelled(
+    cases: Labelled, settings: config.SegmentationSettings, device: "torch.device"
+) -> list["Item"]:
+    """Return unlabelled images with what their probability maps are sure of as labels."""
+    from vsuda_cli.training.data import load_pseudo_item
+
+    count = len(settings.classes) + 1
+    items = []
+    with console.progress("Loading pseudo-labels", len(cases)) as bar:
+        for image, path in cases:
+            least = settings.pseudo_confidence
+            items.append(
+                load_pseudo_item(image, path, settings.preprocessing, count, least, device)
+            )
+            bar.advance(note=image.case)
+    return items
 
 
 def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings) -> None:

@@ -76,22 +76,36 @@ def random_structure_intensity(
     return varied.clamp(0, 1)
 
 
-def random_curve(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def random_curve(
+    images: Tensor, share: float, generator: torch.Generator, around: Tensor | None = None
+) -> Tensor:
     """Send a `share` of images (B, 1, X, Y, Z) in [0, 1] through random piecewise linear curves.
 
-    Rising or not: tissue may change its order of brightness, as between two contrasts.
+    Rising or not: tissue may change its order of brightness, as between two contrasts. Where the
+    heights of a known curve are given in `around` (N,), an image's own curve lies a random part of
+    the way from it to a random one.
     """
     device = images.device
     varied = images.clone()
     for image in varied:
-        chosen = torch.rand((), generator=generator, device=device)
+        chosen, distance = torch.rand(2, generator=generator, device=device)
         heights = torch.rand(CURVE_POINTS, generator=generator, device=device)
         if chosen >= share:
             continue
-        place = image.clamp(0, 1) * (CURVE_POINTS - 1)
-        below = place.floor().clamp(max=CURVE_POINTS - 2).long()
-        image.copy_(torch.lerp(heights[below], heights[below + 1], place - below))
+        if around is not None:
+            finer = functional.interpolate(
+                heights[None, None], size=len(around), mode="linear", align_corners=True
+            )
+            heights = torch.lerp(around, finer[0, 0], distance)
+        image.copy_(apply_curve(image, heights))
     return varied
+
+
+def apply_curve(image: Tensor, heights: Tensor) -> Tensor:
+    """Send intensities in [0, 1] through the piecewise linear curve of equidistant heights (N,)."""
+    place = image.clamp(0, 1) * (len(heights) - 1)
+    below = place.floor().clamp(max=len(heights) - 2).long()
+    return torch.lerp(heights[below], heights[below + 1], place - below)
 
 
 def random_patch_grid(

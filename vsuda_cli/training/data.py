@@ -1,5 +1,6 @@
 """Training cases, preprocessed once and kept on the training device; patches are drawn there."""
 
+import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from torch.nn import functional
 from vsuda_cli.config import Augmentation, Preprocessing
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
+from vsuda_cli.images.pseudo_labels import IGNORED, sure_labels
 from vsuda_cli.images.resampling import resample_label
 from vsuda_cli.io.cases import CaseFile
-from vsuda_cli.io.nifti import load_image, load_label, same_grid
+from vsuda_cli.io.nifti import load_image, load_label, load_probability, same_grid
 from vsuda_cli.training.augmentation import random_patch_grid
 
 # What a crop's ear and a pseudo-image's checkpoint add to the subject's case id.
@@ -65,6 +67,30 @@ def load_item(
         raise VsudaError(label, f"is on another grid than {image.path.name}", "resample the label")
     resampled, _ = resample_label(labels.array, labels.affine, preprocessing.spacing_mm)
     return Item(image.case, tensor, torch.from_numpy(resampled).to(device), inplane)
+
+
+def load_pseudo_item(
+    image: CaseFile,
+    probability: Path,
+    preprocessing: Preprocessing,
+    class_count: int,
+    least: float,
+    device: torch.device,
+) -> Item:
+    """Load and preprocess one unlabelled case with what a model is sure of as its label.
+
+    Raises VsudaError for unreadable files, another number of classes, or another grid.
+    """
+    item = load_item(image, None, preprocessing, class_count, device)
+    maps = load_probability(probability)
+    if maps.shape[3] != class_count:
+        problem = f"holds {maps.shape[3]} classes, background included"
+        raise VsudaError(probability, problem, f"predict {class_count}, or set --classes")
+    if not same_grid(load_image(image.path), maps):
+        raise VsudaError(probability, f"is on another grid than {image.path.name}", "predict it")
+    label = sure_labels(maps.array, maps.affine, least)
+    resampled, _ = resample_label(label, maps.affine, preprocessing.spacing_mm)
+    return dataclasses.replace(item, label=torch.from_numpy(resampled).to(device))
 
 
 def fingerprint(files: list[Path]) -> str:
@@ -216,7 +242,7 @@ def _foreground_voxels(label: Tensor | None) -> list[Tensor] | None:
     """Return for each class that occurs the voxels (N, 3) it has, on the CPU."""
     if label is None:
         return None
-    present = [int(value) for value in label.unique().tolist() if value]
+    present = [int(value) for value in label.unique().tolist() if value not in (0, IGNORED)]
     voxels = [(label == value).nonzero().cpu() for value in present]
     return voxels or None
 

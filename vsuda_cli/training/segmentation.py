@@ -3,10 +3,11 @@
 from typing import Any
 
 import torch
-from monai.losses import DiceCELoss
 from torch import Tensor
+from torch.nn import functional
 
 from vsuda_cli.config import SegmentationSettings, UNet
+from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.augmentation import (
     augment_intensity,
@@ -18,6 +19,8 @@ from vsuda_cli.training.data import Item
 from vsuda_cli.training.precision import autocast
 
 VALIDATION_METRIC = ("validation_dice", True)
+# Added to both sides of a Dice: two empty masks agree (MONAI's value).
+SMOOTH = 1e-5
 
 
 def build_unet(settings: UNet, class_count: int) -> UNet2d5:
@@ -34,7 +37,7 @@ def build_unet(settings: UNet, class_count: int) -> UNet2d5:
 
 
 class SegmentationLoss:
-    """Dice + cross-entropy on the output, binary cross-entropy-free Dice on the attention maps.
+    """Dice + cross-entropy on the output, Dice on the attention maps; ignored voxels count nowhere.
 
     After Wang et al. 2019: every attention map is held against the max-pooled foreground mask, so
     label 2 is no target value of 2.
@@ -42,31 +45,44 @@ class SegmentationLoss:
 
     def __init__(self, attention_weight: float) -> None:
         self._attention_weight = attention_weight
-        # Over the batch: a patch without tumour has a Dice of its own only with the others.
-        self._main = DiceCELoss(
-            include_background=False, to_onehot_y=True, softmax=True, batch=True
-        )
 
     def __call__(self, network: UNet2d5, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return `segmentation` and `attention` losses.
 
-        images: (B, 1, X, Y, Z); labels: (B, X, Y, Z) class indices.
+        images: (B, 1, X, Y, Z); labels: (B, X, Y, Z) class indices, or 255 for ignored voxels.
         """
         logits, maps = network.forward_with_attention(images)
-        targets = network.attention_targets((labels > 0)[:, None].float())
+        foreground = (labels > 0) & (labels != IGNORED)
+        targets = network.attention_targets(foreground[:, None].float())
         attention = [
             _soft_dice_loss(found.float(), wanted)
             for found, wanted in zip(maps, targets, strict=True)
         ]
         return {
-            "segmentation": self._main(logits.float(), labels[:, None].long()),
+            "segmentation": dice_and_cross_entropy(logits.float(), labels.long()),
             "attention": self._attention_weight * torch.stack(attention).mean(),
         }
 
 
+def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return 1 - mean soft Dice of the structures + mean cross-entropy, as MONAI's DiceCELoss.
+
+    logits: (B, class, X, Y, Z); labels: (B, X, Y, Z), 255 where a voxel counts in neither. Dice is
+    taken over the batch: a patch without tumour has a Dice of its own only with the others.
+    """
+    counted = labels != IGNORED
+    wanted = functional.one_hot(torch.where(counted, labels, 0), logits.shape[1]).movedim(-1, 1)
+    found = (logits.softmax(dim=1) * counted[:, None])[:, 1:]
+    wanted = (wanted * counted[:, None])[:, 1:].to(found.dtype)
+    space = (0, *range(2, logits.ndim))
+    overlap, total = (found * wanted).sum(space), found.sum(space) + wanted.sum(space)
+    dice = (2 * overlap + SMOOTH) / (total + SMOOTH)
+    return 1 - dice.mean() + functional.cross_entropy(logits, labels, ignore_index=IGNORED)
+
+
 def _soft_dice_loss(found: Tensor, wanted: Tensor) -> Tensor:
     overlap = (found * wanted).sum()
-    return 1 - (2 * overlap + 1e-5) / (found.sum() + wanted.sum() + 1e-5)
+    return 1 - (2 * overlap + SMOOTH) / (found.sum() + wanted.sum() + SMOOTH)
 
 
 class Segmentation:
@@ -84,6 +100,8 @@ class Segmentation:
             weight_decay=settings.weight_decay,
         )
         self._generator = torch.Generator(device).manual_seed(settings.seed)
+        # Heights of the curve from the labelled images' contrast to the one to be segmented.
+        self.contrast: Tensor | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Set the polynomially falling learning rate."""
@@ -102,9 +120,17 @@ class Segmentation:
         return {name: loss.detach() for name, loss in losses.items()}
 
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the labelled images with random intensities, and their labels."""
+        """Return the labelled images with random intensities, and their labels.
+
+        Target images with pseudo-labels, if there are any, follow them; they have the contrast to
+        be segmented already.
+        """
         images, labels = batch["labelled"], batch["labelled_label"]
-        return vary_intensity(images, labels, self._settings, self._generator), labels
+        varied = vary_intensity(images, labels, self._settings, self._generator, self.contrast)
+        if "pseudo" not in batch:
+            return varied, labels
+        real = augment_intensity(batch["pseudo"], self._settings.augmentation, self._generator)
+        return torch.cat([varied, real]), torch.cat([labels, batch["pseudo_label"]])
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return image, label and prediction of the batch's first patch."""
@@ -135,16 +161,21 @@ class Segmentation:
 
 
 def vary_intensity(
-    images: Tensor, labels: Tensor, settings: SegmentationSettings, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    settings: SegmentationSettings,
+    generator: torch.Generator,
+    contrast: Tensor | None = None,
 ) -> Tensor:
     """Return labelled images (B, 1, X, Y, Z) in [0, 1] with random intensities.
 
-    What the settings switch on, from the labelled structures' own intensities to the whole image's.
+    What the settings switch on, from the labelled structures' own intensities to the whole image's;
+    `contrast` (N,) are the heights of the curve that random curves are drawn around.
     """
     if settings.tumour_intensity != (1.0, 1.0):
         images = vary_tumour(images, labels, settings.tumour_intensity, generator)
     if settings.curve_share > 0:
-        images = random_curve(images, settings.curve_share, generator)
+        images = random_curve(images, settings.curve_share, generator, contrast)
     if settings.structure_share > 0:
         count = len(settings.classes)
         images = random_structure_intensity(
