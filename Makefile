@@ -27,7 +27,7 @@ demo: $(VENV)/installed
 	$(BIN)/vsuda phantom $(DEMO)/data --size tiny --skip-existing
 	$(MAKE) --no-print-directory -f examples/paper/Makefile VSUDA=$(BIN)/vsuda DATA=$(DEMO)/data \
 	  OUT=$(DEMO)/work PRESET=small INPLANE=1.0 WORKERS=2 EPOCHS_2D='12 last' \
-	  EPOCHS_3D='12 last' ADAPT='--set tumour_intensity=3' all
+	  EPOCHS_3D='12 last' ADAPT='--set structure_share=0.5' all
 	@echo "report: $(DEMO)/work/report.html"
 
 lint: $(VENV)/installed-test

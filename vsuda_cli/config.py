@@ -108,6 +108,10 @@ class TranslationSettings(Training):
     nce_weight: float = 1.0  # [cut]
     nce_identity: bool = True  # [cut]
     flip_equivariance: bool = False  # [cut], FastCUT
+    # Weight of the loss of translate-train --segmenter on pseudo-images [ours].
+    guide_weight: float = 1.0
+    # Slices of a stack translated at once for it; the rest waits, with activation checkpointing.
+    slice_chunk: int = 8
 
     @property
     def decay_epochs(self) -> int:
@@ -125,12 +129,15 @@ class SegmentationSettings(Training):
     weight_decay: float = 1e-4  # [paper]
     # The learning rate falls as (1 - t)^power over the run.
     decay_power: float = 0.9
-    # Range of a random factor on the labelled tumour's intensity; (1, 1): off (see README).
-    tumour_intensity: tuple[float, float] = (1.0, 1.0)
+    # Ranges of a random factor on the intensity of labels 1, 2, ...; none: off (see README). The
+    # challenge's third place had (0.5, 2) for the tumour, others (0.5, 1) for the cochlea.
+    structure_factors: tuple[tuple[float, float], ...] = ()
     # Contrast randomisation, after SynthSeg (Billot et al. 2023); 0: off (see README). Shares of
     # the labelled images with a random intensity curve, and with random structure intensities.
     curve_share: float = 0.0
     structure_share: float = 0.0
+    # Share of the labelled patches mirrored left to right; a crop then may look like either ear.
+    mirror_share: float = 0.0
     # Least probability of a voxel's class for it to count as a pseudo-label [ours].
     pseudo_confidence: float = 0.8
     unet: UNet = UNet()
@@ -148,6 +155,8 @@ class MeanTeacherSettings(SegmentationSettings):
     consistency_weight: float = 1.0
     # Share of the run over which the consistency weight rises as exp(-5 (1 - t)^2).
     consistency_ramp: float = 0.4
+    # The teacher sees the mirrored image, so that both orientations must agree; with mirror_share.
+    mirror_consistency: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

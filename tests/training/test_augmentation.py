@@ -10,10 +10,11 @@ from torch.nn import functional
 from vsuda_cli.config import Augmentation
 from vsuda_cli.training.augmentation import (
     augment_intensity,
+    mirror_some,
     random_curve,
     random_patch_grid,
     random_structure_intensity,
-    vary_tumour,
+    scale_structures,
 )
 
 OFF = Augmentation(rotation_degrees=0, scale=0, gamma=0, contrast=0, brightness=0, noise=0, bias=0)
@@ -62,17 +63,21 @@ def test_a_generator_repeats_itself() -> None:
     assert not torch.equal(augment_intensity(x, ranges, generator(2)), first)
 
 
-def test_the_tumours_factor_touches_label_1_only() -> None:
+def test_each_structure_gets_its_own_factor() -> None:
     x = torch.full((400, 1, 3, 1, 1), 0.4)
     labels = torch.tensor([0, 1, 2]).view(1, 3, 1, 1).expand(400, 3, 1, 1)
-    changed = vary_tumour(x, labels, (0.5, 2.0), generator())[:, 0, :, 0, 0]
-    assert torch.equal(changed[:, [0, 2]], x[:, 0, [0, 2], 0, 0])
-    gains = changed[:, 1] / 0.4
+    changed = scale_structures(x, labels, ((0.5, 2.0), (0.5, 1.0)), generator())[:, 0, :, 0, 0]
+    assert torch.equal(changed[:, 0], x[:, 0, 0, 0, 0])
+    gains = changed[:, 1:] / 0.4
     assert gains.min() >= 0.5 - 1e-6
-    assert gains.max() <= 2 + 1e-6
-    # U(0.5, 2): its mean is 1.25, 400 draws are within four standard errors.
-    assert gains.mean().item() == pytest.approx(1.25, abs=4 * 0.433 / 20)
-    assert vary_tumour(x * 2, labels, (0.5, 2.0), generator()).max() <= 1
+    assert gains[:, 0].max() <= 2 + 1e-6 and gains[:, 1].max() <= 1 + 1e-6
+    # The mean of U(0.5, 2) is 1.25, of U(0.5, 1) 0.75; 400 draws are within four standard errors.
+    assert gains[:, 0].mean().item() == pytest.approx(1.25, abs=4 * 0.433 / 20)
+    assert gains[:, 1].mean().item() == pytest.approx(0.75, abs=4 * 0.145 / 20)
+    assert torch.corrcoef(gains.T)[0, 1].abs() < 0.2
+    only_first = scale_structures(x * 2, labels, ((0.5, 2.0),), generator())
+    assert only_first.max() <= 1
+    assert torch.equal(only_first[:, :, 2], x[:, :, 2] * 2)
 
 
 def test_structures_get_intensities_of_their_own_in_a_share_of_images() -> None:
@@ -109,6 +114,16 @@ def test_curves_around_a_known_one_reach_from_it_to_random_ones() -> None:
     assert distance.min() < 0.01
     assert distance.max() > 0.25
     assert (changed.mean(dim=0) - negative).abs().max() < 0.3
+
+
+def test_a_share_of_images_is_mirrored_with_its_labels() -> None:
+    x = torch.rand((200, 1, 5, 3, 2), generator=generator(8))
+    labels = (x[:, 0] > 0.5).to(torch.uint8)
+    images, mirrored = mirror_some(x, labels, 0.3, generator())
+    assert torch.equal((images[:, 0] > 0.5).to(torch.uint8), mirrored)
+    flipped = (images != x).flatten(1).any(dim=1)
+    assert 0.2 < flipped.float().mean() < 0.4
+    assert torch.equal(images[flipped], x[flipped].flip(2))
 
 
 def volume(size: tuple[int, int, int]) -> torch.Tensor:

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from vsuda_cli import config
 from vsuda_cli.config import CutSegSettings, TranslationSettings, UNet
-from vsuda_cli.training.cutseg import CutSeg, as_slices, translate_stack
+from vsuda_cli.training.cutseg import CutSeg
 from vsuda_cli.training.segmentation import build_unet
-from vsuda_cli.training.translation import build_generator
+from vsuda_cli.training.translation import as_slices, build_generator, translate_stack
 
 CPU = torch.device("cpu")
 NET = UNet(

@@ -162,6 +162,25 @@ def test_student_and_teacher_see_different_intensities() -> None:
         assert torch.corrcoef(pair)[0, 1] > 0.8
 
 
+def test_with_mirror_consistency_the_teacher_sees_the_mirrored_patch() -> None:
+    objective = MeanTeacher(dataclasses.replace(TOY, mirror_consistency=True), CPU)
+    seen: list[Tensor] = []
+    objective.teacher.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    batch = toy_batch()
+    objective.update(batch)
+    torch.testing.assert_close(seen[0], batch["unlabelled"].flip(2), atol=1e-5, rtol=0)
+
+    class Mirrored(torch.nn.Module):
+        """A student that is the teacher seen in a mirror: they must agree."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = objective.teacher(images.flip(2)).flip(2)
+            return logits
+
+    student = Mirrored()(batch["unlabelled"]).softmax(dim=1)
+    torch.testing.assert_close(objective._opinion(batch["unlabelled"]), student)
+
+
 def test_the_consistency_moves_the_student_but_its_gradient_not_the_teacher() -> None:
     moved = []
     for weight in (0.0, 100.0):

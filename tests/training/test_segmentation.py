@@ -204,10 +204,10 @@ def test_the_seed_chooses_the_first_weights() -> None:
     assert not torch.equal(first(1), first(2))
 
 
-def test_tumour_intensity_varies_label_1_only() -> None:
+def test_structure_factors_vary_their_labels_only() -> None:
     batch = toy_batch()
     labels = batch["labelled_label"]
-    objective = Segmentation(dataclasses.replace(TOY, tumour_intensity=(0.5, 2.0)), CPU)
+    objective = Segmentation(dataclasses.replace(TOY, structure_factors=((0.5, 2.0),)), CPU)
     images, same = objective.augmented(batch)
     changed = (images - batch["labelled"]).abs()[:, 0] > 1e-4
     assert changed[labels == 1].float().mean() > 0.9

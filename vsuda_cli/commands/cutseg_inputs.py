@@ -37,7 +37,7 @@ def translation_settings(
     stored = config.from_dict(config.TranslationSettings, metadata["settings"], weights)
     if stored.method == "cyclegan" or stored.dims != 2:
         raise VsudaError(folder, f"is a {stored.dims}D {stored.method}", remedy)
-    _same_preprocessing(folder, stored, settings)
+    segmenting.refuse_other_preprocessing(folder, stored, settings)
     return stored
 
 
@@ -51,7 +51,7 @@ def load_teacher(
         console.say("no --teacher: training without the auxiliary consistency")
         return None
     loaded = load_segmenter(folder, "best", device, largest_pass=0, mirror=False)
-    _same_preprocessing(folder, loaded.settings, settings)
+    segmenting.refuse_other_preprocessing(folder, loaded.settings, settings)
     if loaded.settings.classes != settings.classes:
         raise VsudaError(
             folder,
@@ -121,14 +121,3 @@ class Parts:
             return objective, batches, validate
 
         return make
-
-
-def _same_preprocessing(
-    folder: Path, theirs: config.Training, settings: config.CutSegSettings
-) -> None:
-    if theirs.preprocessing != settings.preprocessing:
-        raise VsudaError(
-            folder,
-            f"was trained with {theirs.preprocessing}, not {settings.preprocessing}",
-            "give all runs the same --set preprocessing.*",
-        )

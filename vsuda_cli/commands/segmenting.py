@@ -164,3 +164,15 @@ def weights_digest(run_folder: Path | None) -> str:
     if run_folder is None:
         return ""
     return fingerprint([choose_weights(run_folder, "best")[1]])
+
+
+def refuse_other_preprocessing(
+    folder: Path, theirs: config.Training, settings: config.Training
+) -> None:
+    """Raise VsudaError if a run was trained with other preprocessing than this one will be."""
+    if theirs.preprocessing != settings.preprocessing:
+        raise VsudaError(
+            folder,
+            f"was trained with {theirs.preprocessing}, not {settings.preprocessing}",
+            "give all runs the same --set preprocessing.*",
+        )

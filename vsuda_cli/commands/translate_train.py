@@ -22,12 +22,23 @@ def translate_train(
         int | None,
         typer.Option("--dims", metavar="2|3", help="Slices or slabs. [default: 2]"),
     ] = None,
+    segmenter: Annotated[
+        Path | None,
+        typer.Option(
+            "--segmenter",
+            help="Run whose network must find the source's labels in their translations.",
+        ),
+    ] = None,
 ) -> None:
     """Train a translation network from source to target images; no pairs are needed.
+
+    With --segmenter the source's label maps, beside its images, keep the structures in place; the
+    run should know many contrasts (seg-train --set curve_share=0.9 --set structure_share=0.5).
 
     Example: vsuda translate-train crops/source crops/target runs/cyclegan --method cyclegan
     """
     from vsuda_cli import console
+    from vsuda_cli.commands.segmenting import weights_digest
     from vsuda_cli.commands.training import (
         begin,
         digest,
@@ -36,8 +47,9 @@ def translate_train(
         resolve_settings,
         train,
     )
-    from vsuda_cli.config import TranslationSettings
-    from vsuda_cli.io.cases import find_images
+    from vsuda_cli.commands.translation_guide import load_guide
+    from vsuda_cli.config import Augmentation, TranslationSettings
+    from vsuda_cli.io.cases import CaseFile, find_images, labelled_images
     from vsuda_cli.training.cut import Cut
     from vsuda_cli.training.cyclegan import CycleGan
     from vsuda_cli.training.data import Batches, PatchSampler, split
@@ -46,17 +58,21 @@ def translate_train(
     from vsuda_cli.training.translation import VALIDATION_METRIC, validation_distance
 
     settings = resolve_settings(TranslationSettings, options, method=method, dims=dims)
-    from_images = [(image, None) for image in find_images(source)]
+    from_images: list[tuple[CaseFile, Path | None]] = [(i, None) for i in find_images(source)]
+    if segmenter is not None:
+        from_images = list(labelled_images(source))
     to_images = [(image, None) for image in find_images(target)]
     begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)
         return
     device = choose_device(options.device)
+    guide = None if segmenter is None else load_guide(segmenter, settings, device)
 
     def make() -> tuple[Objective, Batches, Validate]:
         preprocessing, size = settings.preprocessing, settings.patch_size
-        first = load_items("Loading source images", from_images, preprocessing, 1, device)
+        classes = 1 if guide is None else guide.class_count
+        first = load_items("Loading source images", from_images, preprocessing, classes, device)
         second = load_items("Loading target images", to_images, preprocessing, 1, device)
         sources, held_sources = split(first, settings.validation_fraction, settings.seed)
         targets, held_targets = split(second, settings.validation_fraction, settings.seed)
@@ -69,15 +85,17 @@ def translate_train(
             objective = Cut(settings, device)
             generator = objective.generator
         # Neither turned nor changed in intensity: the networks learn what the scans look like.
-        batches = Batches(
-            {
-                "source": PatchSampler(sources, size, settings.batch_size, None, settings.seed),
-                "target": PatchSampler(targets, size, settings.batch_size, None, settings.seed + 1),
-            }
-        )
+        samplers = {
+            "source": PatchSampler(sources, size, settings.batch_size, None, settings.seed),
+            "target": PatchSampler(targets, size, settings.batch_size, None, settings.seed + 1),
+        }
+        if guide is not None:
+            objective.guide = guide.judge
+            still = Augmentation(rotation_degrees=0, scale=0)
+            samplers["stack"] = PatchSampler(sources, guide.patch_size, 1, still, settings.seed + 2)
         return (
             objective,
-            batches,
+            Batches(samplers),
             lambda: validation_distance(generator, held_sources, held_targets, device),
         )
 
@@ -86,7 +104,11 @@ def translate_train(
         "translate-train",
         settings,
         options,
-        data={"source": digest(from_images), "target": digest(to_images)},
+        data={
+            "source": digest(from_images),
+            "target": digest(to_images),
+            "segmenter": weights_digest(segmenter),
+        },
         make=make,
         metric=VALIDATION_METRIC,
         device=device,

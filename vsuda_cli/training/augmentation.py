@@ -40,17 +40,32 @@ def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Gen
     return changed.clamp(0, 1)
 
 
-def vary_tumour(
-    images: Tensor, labels: Tensor, factors: tuple[float, float], generator: torch.Generator
+def scale_structures(
+    images: Tensor,
+    labels: Tensor,
+    factors: tuple[tuple[float, float], ...],
+    generator: torch.Generator,
 ) -> Tensor:
-    """Multiply the voxels of label 1 by a factor drawn between two `factors`, one an image.
+    """Multiply each structure's voxels by a factor drawn from its own range, one an image.
 
-    images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z). After Choi, crossMoDA 2021.
+    images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z); `factors` are the ranges of labels 1,
+    2, ... After Choi, crossMoDA 2021: U(0.5, 2) for the tumour.
     """
-    low, high = factors
-    drawn = low + (high - low) * torch.rand(len(images), generator=generator, device=images.device)
-    gains = torch.where(labels == 1, drawn.view(-1, 1, 1, 1), 1.0)
-    return (images * gains[:, None]).clamp(0, 1)
+    gains = torch.ones_like(images)
+    for structure, (low, high) in enumerate(factors, start=1):
+        drawn = torch.rand(len(images), generator=generator, device=images.device)
+        factor = (low + (high - low) * drawn).view(-1, 1, 1, 1, 1)
+        gains = torch.where((labels == structure)[:, None], factor, gains)
+    return (images * gains).clamp(0, 1)
+
+
+def mirror_some(
+    images: Tensor, labels: Tensor, share: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Flip a `share` of images (B, 1, X, Y, Z) and their labels (B, X, Y, Z) along x."""
+    flipped = torch.rand(len(images), generator=generator, device=images.device) < share
+    mirrored = torch.where(flipped.view(-1, 1, 1, 1, 1), images.flip(2), images)
+    return mirrored, torch.where(flipped.view(-1, 1, 1, 1), labels.flip(1), labels)
 
 
 def random_structure_intensity(

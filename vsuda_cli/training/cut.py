@@ -9,6 +9,7 @@ from torch import Tensor
 from vsuda_cli.config import TranslationSettings
 from vsuda_cli.networks.patch_sampler import PatchSampler, draw_positions
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
+from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.image_pool import ImagePool
 from vsuda_cli.training.patch_nce import mean_patch_nce
 from vsuda_cli.training.precision import autocast
@@ -61,6 +62,7 @@ class Cut:
         )
         self._pool = ImagePool(settings.pool_size, settings.seed)
         self._random = torch.Generator().manual_seed(settings.seed)
+        self.guide: Guide | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Set the learning rate: constant, then linearly to 0."""
@@ -72,12 +74,18 @@ class Cut:
         set_learning_rate(self._discriminator_optimiser, rate)
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take one step on `source` and `target` (B, 1, X, Y[, Z]) in [0, 1]."""
+        """Take one step on `source` and `target` (B, 1, X, Y[, Z]) in [0, 1].
+
+        With a guide, `stack` (B, 1, X, Y, Z) and `stack_label` are source volumes for it.
+        """
         translated = self.translate(batch["source"], batch["target"])
         losses = {
             "discriminator": self.update_discriminator(batch["target"], translated.pseudo.detach())
         }
         generator_losses = self.generator_losses(translated)
+        if self.guide is not None:
+            stack, labels = batch["stack"], batch["stack_label"]
+            generator_losses["guide"] = self.guide.loss(self.generator, stack, labels)
         self.zero_grad()
         torch.stack(list(generator_losses.values())).sum().backward()
         self.step()

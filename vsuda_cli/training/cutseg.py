@@ -4,10 +4,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from vsuda_cli.config import CutSegSettings, TranslationSettings
-from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.cut import Cut
@@ -20,6 +18,7 @@ from vsuda_cli.training.segmentation import (
     predict_classes,
     vary_intensity,
 )
+from vsuda_cli.training.translation import as_slices, translate_stack
 
 
 class CutSeg:
@@ -139,24 +138,3 @@ class CutSeg:
             **self.segmentation.models_for_inference(),
             **self.cut.models_for_inference(),
         }
-
-
-def as_slices(stack: Tensor) -> Tensor:
-    """Return a stack (B, 1, X, Y, Z) as slices (B * Z, 1, X, Y)."""
-    return stack.permute(0, 4, 1, 2, 3).flatten(0, 1)
-
-
-def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Tensor:
-    """Translate a stack (B, 1, X, Y, Z) slice by slice with a 2D generator.
-
-    While gradients are wanted, activations of `chunk` slices at once are recomputed in the backward
-    pass instead of being kept, so that a whole region of interest fits in memory.
-    """
-    translated: list[Tensor] = []
-    for slices in as_slices(stack).split(chunk):
-        if torch.is_grad_enabled():
-            translated.append(checkpoint(generator, slices, use_reentrant=False))
-        else:
-            translated.append(generator(slices))
-    whole: Tensor = torch.cat(translated).unflatten(0, (len(stack), stack.shape[-1]))
-    return whole.permute(0, 2, 3, 4, 1)

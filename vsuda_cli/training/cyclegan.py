@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from vsuda_cli.config import TranslationSettings
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
+from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.image_pool import ImagePool
 from vsuda_cli.training.precision import autocast
 from vsuda_cli.training.segmentation import clip_gradients, set_learning_rate
@@ -40,6 +41,7 @@ class CycleGan:
         )
         self._target_pool = ImagePool(settings.pool_size, settings.seed)
         self._source_pool = ImagePool(settings.pool_size, settings.seed + 1)
+        self.guide: Guide | None = None
 
     def set_epoch(self, epoch: int) -> None:
         """Set the learning rate: constant, then linearly to 0."""
@@ -48,11 +50,17 @@ class CycleGan:
         set_learning_rate(self._judge_optimiser, rate)
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take one step on `source` and `target` (B, 1, X, Y[, Z]) in [0, 1]."""
+        """Take one step on `source` and `target` (B, 1, X, Y[, Z]) in [0, 1].
+
+        With a guide, `stack` (B, 1, X, Y, Z) and `stack_label` are source volumes for it.
+        """
         source, target = batch["source"], batch["target"]
         with autocast(self._device):
             fake_target, fake_source = self.to_target(source), self.to_source(target)
             losses = self._generator_losses(source, target, fake_target, fake_source)
+        if self.guide is not None:
+            stack, labels = batch["stack"], batch["stack_label"]
+            losses["guide"] = self.guide.loss(self.to_target, stack, labels)
         self._generator_optimiser.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         clip_gradients(self._generators, self._settings.gradient_clip)

@@ -54,7 +54,7 @@ class MeanTeacher(Segmentation):
             losses = self._loss(self.network, images, labels)
             student = self.network(for_student).float().softmax(dim=1)
             with torch.no_grad():
-                teacher = self.teacher(for_teacher).float().softmax(dim=1)
+                teacher = self._opinion(for_teacher)
         losses["consistency"] = self._weight * (student - teacher).square().mean()
         torch.stack(list(losses.values())).sum().backward()
         clip_gradients(self.network, self._mt.gradient_clip)
@@ -62,6 +62,13 @@ class MeanTeacher(Segmentation):
         self._updates += 1
         update_average(self.teacher, self.network, ema_decay(self._updates, self._ema_limit))
         return {name: loss.detach() for name, loss in losses.items()}
+
+    def _opinion(self, images: Tensor) -> Tensor:
+        """Return the teacher's probabilities, of the left-right mirrored images if so set."""
+        mirrored = self._mt.mirror_consistency
+        logits: Tensor = self.teacher(images.flip(2) if mirrored else images)
+        probabilities = logits.float().softmax(dim=1)
+        return probabilities.flip(2) if mirrored else probabilities
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what the teacher makes of a labelled and an unlabelled patch."""

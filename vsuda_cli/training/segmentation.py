@@ -11,9 +11,10 @@ from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.augmentation import (
     augment_intensity,
+    mirror_some,
     random_curve,
     random_structure_intensity,
-    vary_tumour,
+    scale_structures,
 )
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.precision import autocast
@@ -127,10 +128,13 @@ class Segmentation:
         """
         images, labels = batch["labelled"], batch["labelled_label"]
         varied = vary_intensity(images, labels, self._settings, self._generator, self.contrast)
-        if "pseudo" not in batch:
-            return varied, labels
-        real = augment_intensity(batch["pseudo"], self._settings.augmentation, self._generator)
-        return torch.cat([varied, real]), torch.cat([labels, batch["pseudo_label"]])
+        if "pseudo" in batch:
+            real = augment_intensity(batch["pseudo"], self._settings.augmentation, self._generator)
+            varied = torch.cat([varied, real])
+            labels = torch.cat([labels, batch["pseudo_label"]])
+        if self._settings.mirror_share > 0:
+            return mirror_some(varied, labels, self._settings.mirror_share, self._generator)
+        return varied, labels
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return image, label and prediction of the batch's first patch."""
@@ -172,8 +176,8 @@ def vary_intensity(
     What the settings switch on, from the labelled structures' own intensities to the whole image's;
     `contrast` (N,) are the heights of the curve that random curves are drawn around.
     """
-    if settings.tumour_intensity != (1.0, 1.0):
-        images = vary_tumour(images, labels, settings.tumour_intensity, generator)
+    if settings.structure_factors:
+        images = scale_structures(images, labels, settings.structure_factors, generator)
     if settings.curve_share > 0:
         images = random_curve(images, settings.curve_share, generator, contrast)
     if settings.structure_share > 0:

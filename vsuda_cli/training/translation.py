@@ -4,6 +4,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from vsuda_cli.config import TranslationSettings
 from vsuda_cli.networks.initialisation import initialise_normal
@@ -65,6 +66,27 @@ def translate_volume(generator: ResnetGenerator, image: Tensor, device: torch.de
         slices = image.permute(3, 0, 1, 2)
         chunks = [generator(chunk) for chunk in slices.split(SLICES_AT_ONCE)]
         return torch.cat(chunks).permute(1, 2, 3, 0).float()
+
+
+def as_slices(stack: Tensor) -> Tensor:
+    """Return a stack (B, 1, X, Y, Z) as slices (B * Z, 1, X, Y)."""
+    return stack.permute(0, 4, 1, 2, 3).flatten(0, 1)
+
+
+def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Tensor:
+    """Translate a stack (B, 1, X, Y, Z) slice by slice with a 2D generator.
+
+    While gradients are wanted, activations of `chunk` slices at once are recomputed in the backward
+    pass instead of being kept, so that a whole region of interest fits in memory.
+    """
+    translated: list[Tensor] = []
+    for slices in as_slices(stack).split(chunk):
+        if torch.is_grad_enabled():
+            translated.append(checkpoint(generator, slices, use_reentrant=False))
+        else:
+            translated.append(generator(slices))
+    whole: Tensor = torch.cat(translated).unflatten(0, (len(stack), stack.shape[-1]))
+    return whole.permute(0, 2, 3, 4, 1)
 
 
 def validation_distance(

@@ -1,0 +1,80 @@
+"""The frozen segmenter's loss reaches the generator, for every method, and never the segmenter."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from vsuda_cli import config
+from vsuda_cli.config import TranslationSettings, UNet
+from vsuda_cli.training.cut import Cut
+from vsuda_cli.training.cyclegan import CycleGan
+from vsuda_cli.training.guide import Guide
+from vsuda_cli.training.segmentation import build_unet
+
+CPU = torch.device("cpu")
+NET = UNet(
+    channels=(4, 6, 8),
+    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
+    strides=((2, 2, 1), (2, 2, 2)),
+    residual_units=1,
+)
+NUMBERS: dict[str, Any] = {
+    "base_channels": 4,
+    "residual_blocks": 1,
+    "discriminator_channels": 4,
+    "discriminator_layers": 1,
+    "nce_layers": (0, 4),
+    "nce_patches": 16,
+    "nce_width": 8,
+    # Nothing but the guide moves the generator.
+    "gan_weight": 0.0,
+    "cycle_weight": 0.0,
+    "nce_weight": 0.0,
+    "learning_rate": 1e-3,
+}
+
+
+def batch(dims: int) -> dict[str, Tensor]:
+    random = torch.Generator().manual_seed(1)
+    shape = (2, 1, 16, 16) if dims == 2 else (1, 1, 16, 16, 8)
+    labels = torch.zeros((1, 16, 16, 8), dtype=torch.uint8)
+    labels[:, 4:9, 4:9, 2:6], labels[:, 11:14, 10:13, 2:5] = 1, 2
+    stack = torch.rand((1, 1, 16, 16, 8), generator=random)
+    images = {name: torch.rand(shape, generator=random) for name in ("source", "target")}
+    return {**images, "stack": stack, "stack_label": labels}
+
+
+def weights(network: nn.Module) -> Tensor:
+    return torch.cat([value.detach().flatten() for value in network.parameters()])
+
+
+@pytest.mark.parametrize("method", ["cyclegan", "cut"])
+@pytest.mark.parametrize("dims", [2, 3])
+def test_it_moves_the_generator_and_stays_itself(method: str, dims: int) -> None:
+    settings = config.resolve(
+        TranslationSettings, preset="paper", values={"method": method, "dims": dims, **NUMBERS}
+    )
+    torch.manual_seed(0)
+    segmenter = build_unet(NET, 3)
+    before = weights(segmenter)
+    objective = CycleGan(settings, CPU) if method == "cyclegan" else Cut(settings, CPU)
+    objective.guide = Guide(segmenter, weight=1.0, slice_chunk=4, device=CPU)
+    objective.set_epoch(0)
+    losses = [objective.update(batch(dims))["guide"].item() for _ in range(12)]
+    assert losses[-1] < losses[0]
+    assert torch.equal(weights(segmenter), before)
+    assert not segmenter.training
+
+
+def test_the_weight_scales_the_loss() -> None:
+    settings = config.resolve(TranslationSettings, preset="paper", values=NUMBERS)
+    generator = CycleGan(settings, CPU).to_target
+    torch.manual_seed(0)
+    segmenter = build_unet(NET, 3)
+    stack, labels = batch(2)["stack"], batch(2)["stack_label"]
+    one, three = (
+        Guide(segmenter, weight, 4, CPU).loss(generator, stack, labels).item() for weight in (1, 3)
+    )
+    assert three == pytest.approx(3 * one, rel=1e-5)

@@ -1,0 +1,39 @@
+"""Translation that keeps structures in place: a segmenter's loss on the pseudo-images."""
+
+import torch
+from torch import Tensor
+
+from vsuda_cli.networks.resnet_generator import ResnetGenerator
+from vsuda_cli.networks.unet2d5 import UNet2d5
+from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.segmentation import dice_and_cross_entropy
+from vsuda_cli.training.translation import translate_stack
+
+
+class Guide:
+    """A frozen segmenter that must find the source's labels in what a generator makes of it.
+
+    It should have seen many contrasts (a run with `curve_share` and `structure_share`): then it
+    asks for nothing but a visible structure where the label is, whatever its grey.
+    """
+
+    def __init__(
+        self, segmenter: UNet2d5, weight: float, slice_chunk: int, device: torch.device
+    ) -> None:
+        self._segmenter = segmenter.requires_grad_(False).eval()
+        self._weight = weight
+        self._chunk = slice_chunk
+        self._device = device
+
+    def loss(self, generator: ResnetGenerator, stack: Tensor, labels: Tensor) -> Tensor:
+        """Return the weighted Dice and cross-entropy loss; its gradient reaches the generator.
+
+        stack: source volumes (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z).
+        """
+        with autocast(self._device):
+            if generator.dims == 3:
+                pseudo = generator(stack)
+            else:
+                pseudo = translate_stack(generator, stack, self._chunk)
+            logits: Tensor = self._segmenter(pseudo)
+        return self._weight * dice_and_cross_entropy(logits.float(), labels.long())
