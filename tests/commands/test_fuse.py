@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pytest
 import typer
@@ -80,17 +81,55 @@ def test_json_counts_changes_per_class(models, tmp_path):
     assert [record["case"] for record in records] == ["a_L", "a_R"]
     _, steps = clean_in_turn(loaded(models), "prune_by_noise_rate")
     first = records[1]["steps"][0]
-    assert first["cleaned_by"] == str(models[1])
+    assert first["by"] == str(models[1])
     assert first["flagged"] == steps[0].flagged
     assert list(first["changes"]) == ["background", "tumour", "snail"]
     assert first["changes"]["snail"]["lost"] == steps[0].changes[2].sum()
 
 
-def test_uncertainty_maps(models, tmp_path):
+def test_a_table_sums_the_changes_of_all_cases(models, tmp_path):
+    result = call(*models, tmp_path / "out")
+    totals = []
+    for case in ("a_L", "a_R"):
+        _, steps = clean_in_turn(loaded(models, case), "prune_by_noise_rate")
+        totals.append([step.changes for step in steps])
+    first, second = (sum(changes) for changes in zip(*totals, strict=True))
+    assert "Voxels changed in 2 cases" in result.stderr
+    for folder, changes in zip(models[1:], (first, second), strict=True):
+        (line,) = [one for one in result.stderr.splitlines() if one.startswith(str(folder))]
+        cells = line.removeprefix(str(folder)).split()
+        assert int(cells[1]) == changes.sum()
+        assert cells[4:6] == [f"+{changes[:, 1].sum()}", f"-{changes[1].sum()}"]
+    assert "Voxels changed" not in call(*models, tmp_path / "quiet", "--quiet").stderr
+
+
+def test_other_methods_are_compared_with_the_first_model(models, tmp_path):
+    result = call(*models, tmp_path / "out", "--method", "mean", "--json")
+    steps = [json.loads(line)["steps"] for line in result.stdout.splitlines()]
+    labels = hard_labels(mean(loaded(models)))
+    assert [step["by"] for step in steps[1]] == ["mean"]
+    assert steps[1][0]["flagged"] == (labels != hard_labels(loaded(models)[0])).sum() > 0
+
+
+def test_nothing_but_background_and_absent_classes(models, tmp_path):
+    background = np.zeros((12, 10, 8, 3))
+    background[..., 0] = 1
+    for folder in models[:2]:
+        for case in ("a_L", "a_R"):
+            save_probability(folder / f"{case}_Probability.nii.gz", background, AFFINE)
+    for method in ("confident-learning", "majority", "mean"):
+        assert call(*models[:2], tmp_path / method, "--method", method).exit_code == 0
+        assert not load_label(tmp_path / method / "a_R_Label.nii.gz").array.any()
+    # Labels of one class leave confident learning nothing to compare: they stay.
+    call(models[0], models[2], tmp_path / "kept")
+    assert not load_label(tmp_path / "kept" / "a_R_Label.nii.gz").array.any()
+
+
+def test_confidence_and_disagreement_maps(models, tmp_path):
     out = tmp_path / "out"
     result = call(*models, out, "--uncertainty")
     assert len(result.stdout.splitlines()) == 6
-    maps = [load_image(out / f"a_R_{tag}.nii.gz").array for tag in ("Uncertainty", "Disagreement")]
+    maps = [load_image(out / f"a_R_{tag}.nii.gz").array for tag in ("Confidence", "Disagreement")]
     for array in maps:
         assert array.shape == (12, 10, 8)
         assert 0 <= array.min() < array.max() <= 1
@@ -117,6 +156,10 @@ def test_bad_probabilities_fail_by_name_and_the_others_go_on(models, tmp_path):
     assert "holds 4 classes" in call(*models, tmp_path / "out", "--force").stderr
     save_probability(bad, np.full((12, 10, 8, 3), 1 / 3), AFFINE * 2)
     assert "another grid" in call(*models, tmp_path / "out", "--force").stderr
+    save_probability(bad, np.full((12, 10, 7, 3), 1 / 3), AFFINE)
+    assert "another grid" in call(*models, tmp_path / "out", "--force").stderr
+    nibabel.save(nibabel.Nifti1Image(np.full((12, 10, 8, 3), np.nan, np.float32), AFFINE), bad)
+    assert f"{bad}: holds 2880 NaN" in call(*models, tmp_path / "out", "--force").stderr
 
 
 def test_wrong_words_are_refused(models, tmp_path):

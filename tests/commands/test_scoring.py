@@ -42,6 +42,6 @@ def test_one_case(tmp_path):
     # Voxels two layers off: 2, 1, 0, 0 mm along the shift, on average over equal layers.
     assert scores["VS_ASSD"] == pytest.approx(0.75)
     assert (scores["cochlea_Dice"], scores["cochlea_ASSD"]) == (1, None)
-    assert result.record["drawing"].reference_ml["VS"] == pytest.approx(0.064)
+    assert result.record["drawing"].volumes_ml["VS"] == pytest.approx(0.064)
     with pytest.raises(VsudaError, match="no prediction"):
         score_case(Pair("a", pair.reference, None, None), Measures(("VS",)), draw=False)

@@ -1,4 +1,4 @@
-"""Fusing probabilities: order, changes per step, votes, consensus, uncertainty."""
+"""Fusing probabilities: order, changes per step, votes, consensus, confidence."""
 
 import sys
 
@@ -113,10 +113,12 @@ def test_staple_without_simpleitk_is_explained(monkeypatch):
         fusion.staple([model(0), model(1)])
 
 
-def test_uncertainty_and_disagreement():
+def test_confidence_and_disagreement():
     certain, undecided = one_hot(np.zeros((1, 1, 2)), 1.0), np.full((1, 1, 2, 3), 1 / 3, np.float32)
-    assert np.allclose(fusion.entropy([certain, certain]), 0, atol=1e-6)
-    assert np.allclose(fusion.entropy([undecided]), 1, atol=1e-6)
+    zeros, twos = np.zeros((1, 1, 2), dtype=np.uint8), np.full((1, 1, 2), 2, dtype=np.uint8)
+    assert np.allclose(fusion.confidence([certain, certain], zeros), 1)
+    assert np.allclose(fusion.confidence([certain, undecided], zeros), 2 / 3)
+    assert np.allclose(fusion.confidence([certain, undecided], twos), 1 / 6)
     ones = one_hot(np.ones((1, 1, 2)))
     found = fusion.disagreement([certain, ones, ones, ones], np.array([[[1, 2]]], dtype=np.uint8))
     assert found.ravel().tolist() == [0.25, 1.0]

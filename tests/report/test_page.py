@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsuda_cli.report.model import ReportCase
+from vsuda_cli.report.model import Report, ReportCase
 from vsuda_cli.report.page import write_report
 from vsuda_cli.report.slices import draw_case
 
@@ -46,7 +46,7 @@ def cases() -> list[ReportCase]:
 
 
 def written(path: Path, shown: list[ReportCase]) -> str:
-    write_report(path, "Evaluation", STRUCTURES, ("Dice", "ASSD"), shown, FOOT)
+    write_report(path, Report("Scores", STRUCTURES, ("Dice", "ASSD"), shown, FOOT))
     return path.read_text(encoding="utf-8")
 
 

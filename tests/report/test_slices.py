@@ -38,7 +38,7 @@ def test_each_structure_has_three_views_and_a_volume() -> None:
         for structure in STRUCTURES
         for orientation in ("axial", "coronal", "sagittal")
     ]
-    assert drawing.reference_ml["VS"] == 10 * 10 * 4 * 0.375 / 1000
+    assert drawing.volumes_ml["VS"] == 10 * 10 * 4 * 0.375 / 1000
     assert all(1 <= len(view.slices) <= SLICES for view in drawing.views)
     assert all(0 <= view.start < len(view.slices) for view in drawing.views)
 
@@ -47,7 +47,7 @@ def test_a_structure_in_neither_map_has_no_views() -> None:
     label = block((30, 30, 10), (10, 10, 4), (14, 14, 6))
     drawing = draw_case(label, label, None, RAS, STRUCTURES)
     assert {view.structure for view in drawing.views} == {"VS"}
-    assert drawing.reference_ml["cochlea"] == 0
+    assert drawing.volumes_ml["cochlea"] == 0
 
 
 def test_right_is_left_and_anterior_is_up_whatever_the_storage_order() -> None:

@@ -17,7 +17,6 @@ from vsuda_cli.training.data import (
     Batches,
     Item,
     PatchSampler,
-    fingerprint,
     load_item,
     load_pseudo_item,
     split,
@@ -136,16 +135,6 @@ def test_a_label_elsewhere_or_out_of_range_is_refused(tmp_path: Path) -> None:
     write_case(tmp_path, shift=1)
     with pytest.raises(VsudaError, match=r"a_R_Label.*is on another grid than a_R_T2"):
         load_item(parse_name(image), label, Preprocessing(), 3, CPU)
-
-
-def test_the_fingerprint_follows_names_contents_and_order(tmp_path: Path) -> None:
-    for folder, name, text in (("x", "a", "1"), ("y", "a", "1"), ("x", "b", "1"), ("y", "b", "2")):
-        (tmp_path / folder).mkdir(exist_ok=True)
-        (tmp_path / folder / name).write_text(text)
-    xa, ya, xb, yb = (tmp_path / p for p in ("x/a", "y/a", "x/b", "y/b"))
-    assert fingerprint([xa]) == fingerprint([ya])  # a moved folder holds the same data
-    different = [fingerprint(f) for f in ([], [xa], [xb], [yb], [xa, xb], [xb, xa])]
-    assert len(set(different)) == len(different)
 
 
 # ---- patches

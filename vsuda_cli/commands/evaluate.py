@@ -40,6 +40,23 @@ def evaluate(
     images: Annotated[
         str | None, typer.Option("--images", help="Scans to show in the report.")
     ] = None,
+    viewer: Annotated[
+        bool,
+        typer.Option("--viewer", help="Put NiiVue into the report, to go through the volumes."),
+    ] = False,
+    groups: Annotated[
+        Path | None,
+        typer.Option("--groups", metavar="CSV", help="Columns `case` and what to group by."),
+    ] = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by",
+            metavar="COLUMN",
+            help="Summarise by this column of --groups (site unless given), or by the site in "
+            "crossMoDA's case names.",
+        ),
+    ] = None,
     assd: Annotated[
         str,
         typer.Option(
@@ -56,6 +73,10 @@ def evaluate(
         float | None,
         typer.Option("--surface-dice", metavar="MM", min=0, help="Add it at this tolerance."),
     ] = None,
+    detection: Annotated[
+        bool,
+        typer.Option("--detection", help="Count components found, missed and falsely found."),
+    ] = False,
     classes: Annotated[
         str | None,
         typer.Option("--classes", metavar="VS,cochlea", help="Names of labels 1, 2, ..."),
@@ -69,8 +90,9 @@ def evaluate(
     Example: vsuda evaluate final target_validation_labels --csv scores.csv --report report.html
     """
     from vsuda_cli import console
+    from vsuda_cli.commands.results import report_cases, show, write_csv, write_html, write_json
     from vsuda_cli.commands.running import finish, run_cases
-    from vsuda_cli.commands.scoring import Measures, find_pairs, score_case, show, write_files
+    from vsuda_cli.commands.scoring import Measures, find_pairs, group_cases, score_case
     from vsuda_cli.commands.structures import parse_classes
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.batch import Job
@@ -81,6 +103,8 @@ def evaluate(
         raise VsudaError(f"--assd {assd}", "is unknown", "use challenge or pooled")
     if images is not None and report is None:
         raise VsudaError("--images", "is for the report", "give --report FILE.html too")
+    if viewer and report is None:
+        raise VsudaError("--viewer", "is for the report", "give --report FILE.html too")
     outputs = [path for path in (csv, json, report) if path is not None]
     existing = [path for path in outputs if path.exists()]
     if existing and not options.force:
@@ -88,18 +112,30 @@ def evaluate(
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise VsudaError(outputs[0], "is named for two outputs", "give different files")
     names = parse_classes(classes)
-    measures = Measures(names, assd == "pooled", hd95, volume, surface_dice)
+    measures = Measures(names, assd == "pooled", hd95, volume, surface_dice, detection)
     pairs = find_pairs(predictions, references, images)
+    column, group_of = group_cases(groups, by, pairs)
+    niivue = ""
+    if viewer:
+        from vsuda_cli.report.viewer import niivue_script
+
+        niivue = niivue_script()
     if options.dry_run:
         for path in outputs:
             console.emit_path(path)
         return
     draw = report is not None
-    jobs = [Job(pair.case, (), (pair, measures, draw)) for pair in pairs]
+    jobs = [Job(pair.case, (), (pair, measures, draw, viewer)) for pair in pairs]
     batch = BatchOptions(
         quiet=options.quiet, verbose=options.verbose, shard=options.shard, workers=options.workers
     )
     outcome = run_cases("Scoring", jobs, score_case, batch)
-    show(outcome, measures)
-    write_files(outcome, measures, csv, json, report)
+    cases = report_cases(outcome, group_of)
+    show(cases, measures, column)
+    if csv is not None:
+        write_csv(csv, cases, measures)
+    if json is not None:
+        write_json(json, cases, measures, column)
+    if report is not None:
+        write_html(report, cases, measures, column, pairs, niivue)
     finish(outcome)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vsuda_cli.images.fusion import Step
-    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.batch import JobResult, Outcome
 
 
 @expand_options
@@ -38,8 +38,8 @@ def fuse(
         bool,
         typer.Option(
             "--uncertainty",
-            help="Write <case>_Uncertainty (entropy of the mean, 0 to 1) and <case>_Disagreement "
-            "(share of models against the fused label) too.",
+            help="Write <case>_Confidence (mean probability of the fused label) and "
+            "<case>_Disagreement (share of models against it) too.",
         ),
     ] = False,
     classes: Annotated[
@@ -51,7 +51,8 @@ def fuse(
 
     Confident learning: the first model's labels are noisy labels; where the next model's
     probabilities say that a label is wrong, its own most probable class takes the place; the
-    third cleans that, and so on. Cases that are not in every folder are named and left out.
+    third cleans that, and so on. Cases that are not in every folder are named and left out. A
+    table on stderr tells how many voxels each step changed, per class.
 
     Example: vsuda fuse predictions/model1 predictions/model2 predictions/model3 predictions/fused
     """
@@ -82,13 +83,15 @@ def fuse(
             str(p) for p, model in zip(probabilities, found, strict=True) if case not in model
         ]
         console.say(f"{case}: left out, it is not in {', '.join(absent)}")
-    tags = ("Label", "Uncertainty", "Disagreement") if uncertainty else ("Label",)
+    tags = ("Label", "Confidence", "Disagreement") if uncertainty else ("Label",)
     jobs = []
     for case in common:
         outputs = tuple(output_path(out, case, tag) for tag in tags)
         paths = [model[case] for model in found]
         jobs.append(Job(case, outputs, (case, paths, outputs, method, rule, names)))
-    finish(run_cases("Fusing", jobs, fuse_case, options))
+    outcome = run_cases("Fusing", jobs, fuse_case, options)
+    _show_changes(outcome, ("background", *names))
+    finish(outcome)
 
 
 def fuse_case(
@@ -99,7 +102,11 @@ def fuse_case(
     rule: str,
     names: tuple[str, ...],
 ) -> "JobResult":
-    """Fuse one case; `outputs` are the label map and, when wanted, the two maps of uncertainty."""
+    """Fuse one case; `outputs` are the label map and, when wanted, confidence and disagreement.
+
+    The record's `steps` tell per class how many voxels each cleaning model changed; for the other
+    methods, how far the result is from the first model's.
+    """
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.images import fusion
     from vsuda_cli.io.batch import JobResult
@@ -116,31 +123,57 @@ def fuse_case(
         if not same_grid(volume, volumes[0]):
             raise VsudaError(volume.path, f"is on another grid than {paths[0]}", "predict it again")
     models = [volume.array for volume in volumes]
-    steps: list[Step] = []
     if method == "confident-learning":
         labels, steps = fusion.clean_in_turn(models, rule)
+        authors = [str(path.parent) for path in paths[1:]]
     else:
         ways = {"majority": fusion.majority, "staple": fusion.staple}
         labels = ways[method](models) if method in ways else fusion.hard_labels(fusion.mean(models))
+        changes = fusion.count_changes(fusion.hard_labels(models[0]), labels, len(names) + 1)
+        steps, authors = [fusion.Step(int(changes.sum()), changes)], [method]
     affine = volumes[0].affine
     if len(outputs) > 1:
-        save_image(outputs[1], fusion.entropy(models), affine)
+        save_image(outputs[1], fusion.confidence(models, labels), affine)
         save_image(outputs[2], fusion.disagreement(models, labels), affine)
     save_label(outputs[0], labels, affine)
     everything = ("background", *names)
-    # The other methods have no steps.
-    cleaners = [str(path.parent) for path in paths[1 : 1 + len(steps)]]
-    told = [_tell(step, by, everything) for step, by in zip(steps, cleaners, strict=True)]
-    notes = tuple(f"{case}: {text}" for text, _ in told)
-    return JobResult(outputs, {"method": method, "steps": [record for _, record in told]}, notes)
+    records = [_record(step, by, everything) for step, by in zip(steps, authors, strict=True)]
+    notes = tuple(f"{case}: {_tell(record)}" for record in records)
+    return JobResult(outputs, {"method": method, "steps": records}, notes)
 
 
-def _tell(step: "Step", model: str, names: tuple[str, ...]) -> tuple[str, dict[str, Any]]:
-    """Return a step as a line for the reader and as a record."""
+def _record(step: "Step", author: str, names: tuple[str, ...]) -> dict[str, Any]:
+    """Return a step as plain data: who changed what, per class."""
     per_class = {
         name: {"gained": int(step.changes[:, k].sum()), "lost": int(step.changes[k].sum())}
         for k, name in enumerate(names)
     }
-    counts = ", ".join(f"{n} +{c['gained']} -{c['lost']}" for n, c in per_class.items())
-    record = {"cleaned_by": model, "flagged": step.flagged, "changes": per_class}
-    return f"{model} flagged {step.flagged} voxels: {counts}", record
+    return {"by": author, "flagged": step.flagged, "changes": per_class}
+
+
+def _tell(record: dict[str, Any]) -> str:
+    counts = ", ".join(f"{n} +{c['gained']} -{c['lost']}" for n, c in record["changes"].items())
+    return f"{record['by']} flagged {record['flagged']} voxels: {counts}"
+
+
+def _show_changes(outcome: "Outcome", names: tuple[str, ...]) -> None:
+    """Print to stderr how many voxels each step changed, over all cases of this call."""
+    from vsuda_cli.commands.tables import print_table
+
+    cases = [
+        result.record["steps"] for result in outcome.results.values() if "steps" in result.record
+    ]
+    if not cases:
+        return
+    rows = []
+    for steps in zip(*cases, strict=True):
+        flagged = sum(step["flagged"] for step in steps)
+        changed = sum(step["changes"][name]["gained"] for step in steps for name in names)
+        cells = [
+            f"+{sum(s['changes'][n]['gained'] for s in steps)} "
+            f"-{sum(s['changes'][n]['lost'] for s in steps)}"
+            for n in names
+        ]
+        rows.append([steps[0]["by"], str(flagged), str(changed), *cells])
+    head = ["step", "flagged", "changed", *names]
+    print_table(f"Voxels changed in {len(cases)} cases", head, rows, to_stderr=True)

@@ -1,21 +1,13 @@
-"""What `evaluate` does with a case, and how it shows and writes scores."""
+"""What `evaluate` does with a case: find it, score it, draw it for the report."""
 
-import datetime
-import json as json_text
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-from vsuda_cli import __version__, console
-from vsuda_cli.commands.tables import number, print_table
-from vsuda_cli.errors import VsudaError, printable
-from vsuda_cli.io.batch import JobResult, Outcome
+from vsuda_cli import console
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import find_images, find_labels
-
-if TYPE_CHECKING:
-    from vsuda_cli.report.model import ReportCase
-    from vsuda_cli.report.summary import SummaryRow
 
 
 @dataclass(frozen=True)
@@ -37,6 +29,7 @@ class Measures:
     hd95: bool = False
     volume: bool = False
     surface_dice_mm: float | None = None
+    detection: bool = False
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -45,12 +38,20 @@ class Measures:
         names += ["HD95"] if self.hd95 else []
         names += ["SurfaceDice"] if self.surface_dice_mm is not None else []
         names += ["Volume", "VolumeError"] if self.volume else []
+        names += ["Found", "Missed", "False"] if self.detection else []
         return tuple(names)
 
     @property
     def columns(self) -> list[str]:
         """Names of the score columns, `<structure>_<metric>`."""
         return [f"{s}_{m}" for s in self.structures for m in self.metrics]
+
+    def unit(self, metric: str) -> str:
+        """Return what follows a metric's name in a table: its unit or tolerance, or nothing."""
+        if metric == "SurfaceDice":
+            return f" at {self.surface_dice_mm:g} mm"
+        units = {"ASSD": " (mm)", "HD95": " (mm)", "Volume": " (ml)", "VolumeError": " (ml)"}
+        return units.get(metric, "")
 
 
 def find_pairs(predictions: str, references: str, images: str | None) -> list[Pair]:
@@ -69,8 +70,31 @@ def find_pairs(predictions: str, references: str, images: str | None) -> list[Pa
     return [Pair(c, path, predicted.get(c), scans.get(c)) for c, path in sorted(truth.items())]
 
 
-def score_case(pair: Pair, measures: Measures, draw: bool) -> JobResult:
-    """Score one case; the record holds its `scores` by column and, if asked for, its `drawing`."""
+def group_cases(
+    table: Path | None, by: str | None, pairs: Sequence[Pair]
+) -> tuple[str, dict[str, str]]:
+    """Return the column that cases are grouped by and each case's group; nothing if neither is set.
+
+    Without a table the only column is the site, as crossMoDA's case names tell it.
+    """
+    from vsuda_cli.io.groups import SITE, read_groups, sites
+
+    cases = [pair.case for pair in pairs]
+    column = by or SITE
+    if table is not None:
+        return column, read_groups(table, column, cases)
+    if by is None:
+        return "", {}
+    if by != SITE:
+        raise VsudaError(f"--by {by}", "is a column of which table?", "give --groups FILE.csv too")
+    return column, sites(cases)
+
+
+def score_case(pair: Pair, measures: Measures, draw: bool, viewer: bool = False) -> JobResult:
+    """Score one case; the record holds its `scores` by column and, if asked for, its `drawing`.
+
+    `viewer` adds the volumes that the report's viewer loads to the drawing.
+    """
     from vsuda_cli.images.metrics import joint_box, score_structure
     from vsuda_cli.io.nifti import load_image, load_label, same_grid
 
@@ -95,6 +119,7 @@ def score_case(pair: Pair, measures: Measures, draw: bool) -> JobResult:
             with_hd95=measures.hd95,
             with_volume=measures.volume,
             tolerance_mm=measures.surface_dice_mm,
+            with_detection=measures.detection,
         )
         scores.update({f"{structure}_{metric}": found[metric] for metric in measures.metrics})
     if not draw:
@@ -110,80 +135,11 @@ def score_case(pair: Pair, measures: Measures, draw: bool) -> JobResult:
         else:
             notes = (f"{pair.scan}: on another grid than the labels, the report does not show it",)
     drawing = draw_case(
-        reference.array, prediction.array, grey, reference.affine, measures.structures
+        reference.array,
+        prediction.array,
+        grey,
+        reference.affine,
+        measures.structures,
+        viewer=viewer,
     )
     return JobResult((), {"scores": scores, "drawing": drawing}, notes)
-
-
-def report_cases(outcome: Outcome) -> "list[ReportCase]":
-    """Return all cases, failed ones too, sorted by name."""
-    from vsuda_cli.report.model import ReportCase
-
-    cases = [
-        ReportCase(case, result.record["scores"], result.record.get("drawing"))
-        for case, result in outcome.results.items()
-    ]
-    cases += [ReportCase(failure.case, error=failure.message) for failure in outcome.failures]
-    return sorted(cases, key=lambda case: case.case)
-
-
-def _summary(outcome: Outcome, measures: Measures) -> "list[SummaryRow]":
-    from vsuda_cli.report.summary import summarise
-
-    return summarise(report_cases(outcome), measures.structures, measures.metrics)
-
-
-def show(outcome: Outcome, measures: Measures) -> None:
-    """Print the table of structures and metrics; say where a metric is not defined."""
-    head = ["", "cases", "mean", "sd", "median", "25%", "75%"]
-    rows = []
-    for row in _summary(outcome, measures):
-        figures = (row.mean, row.sd, row.median, row.lower_quartile, row.upper_quartile)
-        name = f"{row.structure} {row.metric}{_unit(row.metric, measures)}"
-        rows.append([name, str(row.count), *(number(value, 4) for value in figures)])
-        if row.count < len(outcome.results):
-            absent = len(outcome.results) - row.count
-            console.say(f"{row.structure} {row.metric}: not defined in {absent} cases, not counted")
-    print_table(f"{len(outcome.results)} cases", head, rows)
-
-
-def _unit(metric: str, measures: Measures) -> str:
-    if metric == "SurfaceDice":
-        return f" at {measures.surface_dice_mm:g} mm"
-    units = {"ASSD": " (mm)", "HD95": " (mm)", "Volume": " (ml)", "VolumeError": " (ml)"}
-    return units.get(metric, "")
-
-
-def write_files(
-    outcome: Outcome, measures: Measures, csv: Path | None, json: Path | None, report: Path | None
-) -> None:
-    """Write the files that were asked for; each is named on stderr."""
-    from vsuda_cli.io.atomic import write_text
-    from vsuda_cli.io.scores import write_scores
-
-    cases = report_cases(outcome)
-    if csv is not None:
-        rows = {case.case: case.scores for case in cases if not case.failed}
-        write_scores(csv, measures.columns, rows)
-    if json is not None:
-        content: dict[str, Any] = {
-            "structures": measures.structures,
-            "assd": "pooled" if measures.pooled else "challenge",
-            "surface_dice_mm": measures.surface_dice_mm,
-            "cases": [{"case": c.case, **c.scores} for c in cases if not c.failed],
-            "failed": [{"case": c.case, "error": c.error} for c in cases if c.failed],
-            "summary": [vars(row) for row in _summary(outcome, measures)],
-        }
-        write_text(json, json_text.dumps(content, indent=1) + "\n")
-    if report is not None:
-        from vsuda_cli.report.page import write_report
-
-        foot = {
-            "command": " ".join(printable(word) for word in ["vsuda", *sys.argv[1:]]),
-            "version": __version__,
-            "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        }
-        write_report(report, "Scores", measures.structures, measures.metrics, cases, foot)
-    for path in (csv, json, report):
-        if path is not None:
-            console.say(f"written: {path}")

@@ -158,7 +158,7 @@ def start_from(run_folder: Path, network: "UNet2d5", settings: config.Segmentati
 
 def weights_digest(run_folder: Path | None) -> str:
     """Return the fingerprint of a run's best weights, or nothing without a run."""
-    from vsuda_cli.training.data import fingerprint
+    from vsuda_cli.io.fingerprint import fingerprint
     from vsuda_cli.training.run import choose_weights
 
     if run_folder is None:

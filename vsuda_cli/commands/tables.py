@@ -1,4 +1,4 @@
-"""Tables on stdout, for the commands whose data is a table."""
+"""Tables: on stdout for the commands whose data is a table, on stderr for people."""
 
 import shutil
 import sys
@@ -9,19 +9,28 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-# Where stdout is a file or a pipe nobody wraps lines: columns keep their full width.
+from vsuda_cli.console import err
+
+# Where the stream is a file or a pipe nobody wraps lines: columns keep their full width.
 WIDE = 400
 
 
-def print_table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table to stdout; the first column is text, the others are numbers."""
+def print_table(
+    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False
+) -> None:
+    """Print a table to stdout, where it is the data, or to stderr, where --quiet silences it.
+
+    The first column is text, the others are numbers.
+    """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for number, name in enumerate(head):
         table.add_column(Text(name), justify="left" if number == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDE
-    console = Console(file=sys.stdout, width=width, highlight=False)
+    stream = sys.stderr if to_stderr else sys.stdout
+    width = shutil.get_terminal_size().columns if stream.isatty() else WIDE
+    quiet = to_stderr and err.quiet
+    console = Console(file=stream, width=width, highlight=False, quiet=quiet)
     console.print(Text(title, style="bold"), soft_wrap=True)
     console.print(table)
     console.print()

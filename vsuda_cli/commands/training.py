@@ -74,7 +74,7 @@ def load_items(
 
 def digest(cases: Sequence[tuple[CaseFile, Path | None]]) -> str:
     """Return the fingerprint of all files of some cases."""
-    from vsuda_cli.training.data import fingerprint
+    from vsuda_cli.io.fingerprint import fingerprint
 
     files = [path for image, label in cases for path in (image.path, label) if path is not None]
     return fingerprint(files)

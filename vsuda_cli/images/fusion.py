@@ -20,7 +20,7 @@ Labels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Step:
-    """What one cleaning model did: flagged voxels, and changes (K, K) from class to class."""
+    """What one step did: doubted voxels, and changes (K, K) from class to class."""
 
     flagged: int
     changes: NDArray[np.int64]
@@ -121,15 +121,12 @@ def staple(models: Sequence[Probabilities]) -> Labels:
     return np.where(labels == undecided, majority(models), labels)
 
 
-def entropy(models: Sequence[Probabilities]) -> Probabilities:
-    """Return the entropy (X, Y, Z) of the mean probabilities: 0 certain, 1 all classes alike."""
-    average = mean(models)
-    total = np.zeros(average.shape[:3], dtype=np.float32)
-    for k in range(average.shape[3]):
-        share = average[..., k]
-        total -= share * np.log(np.maximum(share, np.float32(1e-12)))
-    total /= np.float32(np.log(average.shape[3]))
-    return np.clip(total, 0, 1)
+def confidence(models: Sequence[Probabilities], labels: Labels) -> Probabilities:
+    """Return the models' mean probability (X, Y, Z) of the fused label."""
+    found = np.zeros(labels.shape, dtype=np.float32)
+    for model in models:
+        found += np.take_along_axis(model, labels[..., None], axis=3)[..., 0]
+    return np.clip(found / np.float32(len(models)), 0, 1)
 
 
 def disagreement(models: Sequence[Probabilities], labels: Labels) -> Probabilities:

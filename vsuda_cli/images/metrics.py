@@ -115,11 +115,12 @@ def score_structure(
     with_hd95: bool = False,
     with_volume: bool = False,
     tolerance_mm: float | None = None,
+    with_detection: bool = False,
 ) -> dict[str, float | None]:
     """Return a structure's metrics by name; None where one is not defined.
 
     Where the reference lacks the structure, distances are not defined; where only the prediction
-    does, they are EMPTY_DISTANCE_MM. Volumes are in ml.
+    does, they are EMPTY_DISTANCE_MM. Volumes are in ml; counts are of connected components.
     """
     scores: dict[str, float | None] = {"Dice": dice(prediction, reference)}
     found = surfaces(prediction, reference, spacing_mm)
@@ -135,7 +136,28 @@ def score_structure(
         ours, theirs = (float(np.count_nonzero(m)) * voxel_ml for m in (prediction, reference))
         scores["Volume"] = ours
         scores["VolumeError"] = ours - theirs
+    if with_detection:
+        scores.update(detections(prediction, reference))
     return scores
+
+
+def detections(prediction: Mask, reference: Mask) -> dict[str, float | None]:
+    """Return how many components of the reference were found and missed, and how many are false.
+
+    Components are connected by faces, edges or corners. One of the reference is found if any voxel
+    of it is predicted; one of the prediction is false if no voxel of it is in the reference.
+    """
+    neighbours = ndimage.generate_binary_structure(3, 3)
+    true, true_count = ndimage.label(reference, structure=neighbours)
+    guessed, guessed_count = ndimage.label(prediction, structure=neighbours)
+    overlap = prediction & reference
+    found = len(np.unique(true[overlap]))
+    hits = len(np.unique(guessed[overlap]))
+    return {
+        "Found": float(found),
+        "Missed": float(true_count - found),
+        "False": float(guessed_count - hits),
+    }
 
 
 def _nearest(

@@ -42,7 +42,7 @@ def read_scores(path: Path) -> list[TeamScores]:
     Raises VsudaError for a file that cannot be read, lacks the column `case`, holds a case twice
     for one team, or a cell that is no number.
     """
-    header, lines = _read_table(path)
+    header, lines = read_table(path)
     names = [name.strip() for name in header]
     lowered = [name.lower() for name in names]
     if CASE not in lowered:
@@ -72,14 +72,18 @@ def read_scores(path: Path) -> list[TeamScores]:
     return [TeamScores(team, columns, rows) for team, rows in teams.items()]
 
 
-def _read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Return a CSV file's header and rows; blank lines are left out.
+
+    Raises VsudaError if it cannot be read or is empty.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
         table = [row for row in csv.reader(io.StringIO(text)) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise VsudaError(path, f"cannot be read ({error})", "give a CSV file of scores") from error
+        raise VsudaError(path, f"cannot be read ({error})", "give a CSV file") from error
     if not table:
-        raise VsudaError(path, "is empty", "give a CSV file of scores")
+        raise VsudaError(path, "is empty", "give a CSV file with a header")
     return table[0], table[1:]
 
 

@@ -1,6 +1,6 @@
 """One self-contained HTML file from scores and pictures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -9,76 +9,80 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from vsuda_cli.io.atomic import write_text
-from vsuda_cli.report.model import ReportCase
+from vsuda_cli.report.model import Report, ReportCase
 from vsuda_cli.report.plots import LINEAR_BELOW, Point, box_plot, scatter_plot
-from vsuda_cli.report.summary import column, summarise, worst_first
+from vsuda_cli.report.summary import column, group_names, in_group, summarise, worst_first
 
-TEMPLATE = "template.html"
-# The metric that cases are ordered by and that lies between 0 and 1.
+# The metric that cases are ordered by.
 OVERLAP = "Dice"
+BETWEEN_0_AND_1 = (OVERLAP, "SurfaceDice")
 
 
-def write_report(
-    path: Path,
-    title: str,
-    structures: Sequence[str],
-    metrics: Sequence[str],
-    cases: Sequence[ReportCase],
-    foot: Mapping[str, str],
-) -> None:
-    """Write the report of an evaluation to `path`, whole or not at all.
+def write_report(path: Path, report: Report) -> None:
+    """Write a report to `path`, whole or not at all.
 
-    Cases' scores are looked up as `<structure>_<metric>`; `metrics` holds `Dice`, by which the
-    cases are ordered. `foot` is shown as it is: command, version, date. The file loads nothing
-    from elsewhere, every name in it is escaped, and the same arguments give the same bytes.
+    The file loads nothing from elsewhere, every name in it is escaped, and the same report gives
+    the same bytes.
     """
-    write_text(path, render(title, structures, metrics, cases, foot))
+    write_text(path, render(report))
 
 
-def render(
-    title: str,
-    structures: Sequence[str],
-    metrics: Sequence[str],
-    cases: Sequence[ReportCase],
-    foot: Mapping[str, str],
-) -> str:
+def render(report: Report) -> str:
     """Return the report's HTML; see write_report."""
+    cases = worst_first(report.cases, report.structures, OVERLAP)
+    groups = group_names(cases)
+    tables = [("", summarise(cases, report.structures, report.metrics))]
+    for name in groups:
+        some = in_group(cases, name)
+        title = f"{report.group_column} {name}: {len(some)} cases"
+        tables.append((title, summarise(some, report.structures, report.metrics)))
+    columns = [(column(s, m), f"{s} {m}", m) for s in report.structures for m in report.metrics]
+    values: dict[str, Any] = {
+        "report": report,
+        "columns": [(key, title + report.units.get(m, "")) for key, title, m in columns],
+        "cases": cases,
+        "groups": groups,
+        "failed": [case for case in cases if case.failed],
+        "tables": tables,
+        "plots": _plots(report, cases),
+    }
+    scripts = ("results.js", "viewer.js") if report.viewer else ("results.js",)
+    return fill("results.html", scripts, values)
+
+
+def fill(template: str, scripts: Sequence[str], values: dict[str, Any]) -> str:
+    """Return a template of this package filled in, with the common style and its own scripts."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = _number
-    template = environment.from_string(
-        files("vsuda_cli.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    folder = files("vsuda_cli.report")
+    page, style, *codes = (
+        folder.joinpath(name).read_text(encoding="utf-8")
+        for name in (template, "style.css", *scripts)
     )
-    ordered = worst_first(cases, structures, OVERLAP)
-    values: dict[str, Any] = {
-        "title": title,
-        "structures": structures,
-        "columns": [column(s, m) for s in structures for m in metrics],
-        "cases": ordered,
-        "failed": [case for case in ordered if case.failed],
-        "summary": summarise(cases, structures, metrics),
-        # Our own SVG: matplotlib has escaped the text in it.
-        "plots": [(name, Markup(svg)) for name, svg in _plots(structures, metrics, ordered)],
-        "foot": foot,
-    }
-    return template.render(values)
+    # Our own files: nothing in them is anyone's input.
+    return environment.from_string(page).render(
+        values, style=Markup("\n" + style), script=Markup("\n" + "".join(codes))
+    )
 
 
-def _plots(
-    structures: Sequence[str], metrics: Sequence[str], cases: Sequence[ReportCase]
-) -> list[tuple[str, str]]:
+def _plots(report: Report, cases: Sequence[ReportCase]) -> list[tuple[str, Markup]]:
+    """Return the plots with their titles; matplotlib has escaped the text in them."""
     plots = []
-    for number, metric in enumerate(metrics):
-        groups = [(s, _points(cases, s, metric)) for s in structures]
-        label = f"{metric} (mm; logarithmic above {LINEAR_BELOW:g})" if metric == "ASSD" else metric
-        svg = box_plot(f"box{number}", label, groups, metric == OVERLAP)
+    for number, metric in enumerate(report.metrics):
+        groups = [(s, _points(cases, s, metric)) for s in report.structures]
+        unit_range = metric in BETWEEN_0_AND_1
+        label = metric + report.units.get(metric, "")
+        if not unit_range:
+            label += f"; logarithmic above {LINEAR_BELOW:g}"
+        svg = box_plot(f"box{number}", label, groups, unit_range)
         plots.append((f"{metric} per structure", svg))
-    against_volume = [(s, _points_by_volume(cases, s)) for s in structures]
+    against_volume = [(s, _points_by_volume(cases, s)) for s in report.structures]
     if any(points for _, points in against_volume):
         svg = scatter_plot("volume", "reference volume (ml)", OVERLAP, against_volume, True)
         plots.append((f"{OVERLAP} against reference volume", svg))
-    return plots
+    return [(title, Markup(svg)) for title, svg in plots]
 
 
 def _points(cases: Sequence[ReportCase], structure: str, metric: str) -> list[Point]:
@@ -94,7 +98,7 @@ def _points_by_volume(cases: Sequence[ReportCase], structure: str) -> list[Point
     points = []
     for card, case in enumerate(cases, start=1):
         value = case.scores.get(column(structure, OVERLAP))
-        volume = case.drawing.reference_ml.get(structure, 0.0) if case.drawing else 0.0
+        volume = case.drawing.volumes_ml.get(structure, 0.0) if case.drawing else 0.0
         # A logarithmic axis has no place for a structure that is not there.
         if value is not None and volume > 0:
             points.append(Point(card, value, volume))

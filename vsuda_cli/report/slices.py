@@ -11,6 +11,7 @@ from PIL import Image
 
 from vsuda_cli.images.cropping import to_canonical
 from vsuda_cli.report.model import Drawing, Slice, View
+from vsuda_cli.report.viewer import viewer_volumes
 
 SLICES = 5
 MARGIN_MM = 12.0
@@ -36,22 +37,25 @@ Box = list[tuple[int, int]]
 
 
 def draw_case(
-    reference: Labels,
+    reference: Labels | None,
     prediction: Labels,
     scan: Grey | None,
     affine: NDArray[np.float64],
     structures: Sequence[str],
+    *,
+    viewer: bool = False,
 ) -> Drawing:
     """Return the pictures of one case.
 
     `reference`, `prediction` and `scan` (X, Y, Z) share one grid with `affine` (voxel to RAS mm);
     labels 1, 2, ... are `structures`. A structure that is in neither label map has no views.
+    `viewer` adds the volumes that the viewer loads.
     Shown as radiologists do: the patient's right is left in axial and coronal slices, anterior is
     left in sagittal ones.
     """
     voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
-    truth, canonical_affine = to_canonical(reference, affine)
-    guess, _ = to_canonical(prediction, affine)
+    guess, canonical_affine = to_canonical(prediction, affine)
+    truth = None if reference is None else to_canonical(reference, affine)[0]
     spacing_mm = np.linalg.norm(canonical_affine[:3, :3], axis=0)
     greys = None
     if scan is not None:
@@ -59,8 +63,9 @@ def draw_case(
     views: list[View] = []
     volumes = {}
     for value, structure in enumerate(structures, start=1):
-        mask, found = truth == value, guess == value
-        volumes[structure] = float(mask.sum()) * voxel_ml
+        found = guess == value
+        mask = np.zeros_like(found) if truth is None else truth == value
+        volumes[structure] = float((found if truth is None else mask).sum()) * voxel_ml
         either = mask | found
         if not either.any():
             continue
@@ -73,7 +78,8 @@ def draw_case(
             )
             sizes = [int(np.take(either, number, axis=axis).sum()) for number in numbers]
             views.append(View(structure, name, slices, int(np.argmax(sizes))))
-    return Drawing(tuple(views), volumes)
+    loaded = viewer_volumes(truth, guess, greys, canonical_affine) if viewer else None
+    return Drawing(tuple(views), volumes, loaded)
 
 
 def _box(

@@ -53,6 +53,16 @@ def summarise(
     return rows
 
 
+def group_names(cases: Sequence[ReportCase]) -> list[str]:
+    """Return the groups' names in order; none if the cases are not grouped."""
+    return sorted({case.group for case in cases if case.group})
+
+
+def in_group(cases: Sequence[ReportCase], name: str) -> list[ReportCase]:
+    """Return the cases of one group, in their order."""
+    return [case for case in cases if case.group == name]
+
+
 def worst_first(
     cases: Sequence[ReportCase], structures: Sequence[str], metric: str
 ) -> list[ReportCase]:

@@ -1,7 +1,6 @@
 """Training cases, preprocessed once and kept on the training device; patches are drawn there."""
 
 import dataclasses
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,16 +90,6 @@ def load_pseudo_item(
     label = sure_labels(maps.array, maps.affine, least)
     resampled, _ = resample_label(label, maps.affine, preprocessing.spacing_mm)
     return dataclasses.replace(item, label=torch.from_numpy(resampled).to(device))
-
-
-def fingerprint(files: list[Path]) -> str:
-    """Return a digest of the names and contents of files, in the given order."""
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.name.encode())
-        with path.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
 
 
 def split(items: list[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:

@@ -1,0 +1,26 @@
+"""What stands at a report's foot: how it was made, with what, when, and from which data."""
+
+import datetime
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from vsuda_cli import __version__
+from vsuda_cli.errors import printable
+from vsuda_cli.io.fingerprint import fingerprint
+
+LIBRARIES = ("numpy", "scipy", "nibabel", "matplotlib")
+
+
+def foot(files: Sequence[Path]) -> dict[str, str]:
+    """Return command, versions, date (UTC) and the fingerprint of the files, by name."""
+    found = [path for path in files if path.is_file()]
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
+    return {
+        "command": " ".join(printable(word) for word in ["vsuda", *sys.argv[1:]]),
+        "versions": f"vsuda {__version__}, Python {platform.python_version()}, {libraries}",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "data": f"{len(found)} files, SHA-256 {fingerprint(found)}",
+    }

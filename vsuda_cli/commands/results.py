@@ -1,0 +1,134 @@
+"""How `evaluate` shows and writes scores: tables on the terminal, CSV, JSON, the report."""
+
+import json as json_text
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vsuda_cli import console
+from vsuda_cli.commands.scoring import Measures, Pair
+from vsuda_cli.commands.tables import number, print_table
+from vsuda_cli.io.batch import Outcome
+from vsuda_cli.report.model import ReportCase
+from vsuda_cli.report.summary import column, group_names, in_group, summarise, values_of
+
+if TYPE_CHECKING:
+    from vsuda_cli.report.summary import SummaryRow
+
+
+def report_cases(outcome: Outcome, groups: Mapping[str, str]) -> list[ReportCase]:
+    """Return all cases, failed ones too, sorted by name; `groups` is empty without groups."""
+    cases = [
+        ReportCase(
+            case, result.record["scores"], result.record.get("drawing"), group=groups.get(case, "")
+        )
+        for case, result in outcome.results.items()
+    ]
+    cases += [
+        ReportCase(failure.case, error=failure.message, group=groups.get(failure.case, ""))
+        for failure in outcome.failures
+    ]
+    return sorted(cases, key=lambda case: case.case)
+
+
+def show(cases: Sequence[ReportCase], measures: Measures, group_column: str) -> None:
+    """Print the table of structures and metrics, and one for each group if there are groups.
+
+    Says on stderr where a metric is not defined, and how many components were found.
+    """
+    scored = [case for case in cases if not case.failed]
+    _show_table(f"{len(scored)} cases", scored, measures)
+    for name in group_names(scored):
+        some = in_group(scored, name)
+        _show_table(f"{group_column} {name}: {len(some)} cases", some, measures)
+    for row in summarise(scored, measures.structures, measures.metrics):
+        if row.count < len(scored):
+            absent = len(scored) - row.count
+            console.say(f"{row.structure} {row.metric}: not defined in {absent} cases, not counted")
+    if measures.detection:
+        for structure in measures.structures:
+            found, missed, false = (
+                int(sum(values_of(scored, column(structure, metric))))
+                for metric in ("Found", "Missed", "False")
+            )
+            parts = f"{found} of {found + missed} components found, {false} false ones"
+            console.say(f"{structure}: {parts}")
+
+
+def _show_table(title: str, cases: Sequence[ReportCase], measures: Measures) -> None:
+    head = ["", "cases", "mean", "sd", "median", "25%", "75%"]
+    rows = []
+    for row in summarise(cases, measures.structures, measures.metrics):
+        figures = (row.mean, row.sd, row.median, row.lower_quartile, row.upper_quartile)
+        name = f"{row.structure} {row.metric}{measures.unit(row.metric)}"
+        rows.append([name, str(row.count), *(number(value, 4) for value in figures)])
+    print_table(title, head, rows)
+
+
+def write_csv(path: Path, cases: Sequence[ReportCase], measures: Measures) -> None:
+    """Write one row per scored case, and name the file on stderr."""
+    from vsuda_cli.io.scores import write_scores
+
+    rows = {case.case: case.scores for case in cases if not case.failed}
+    write_scores(path, measures.columns, rows)
+    console.say(f"written: {path}")
+
+
+def write_json(
+    path: Path, cases: Sequence[ReportCase], measures: Measures, group_column: str
+) -> None:
+    """Write scores, failures and summaries, and name the file on stderr."""
+    from vsuda_cli.io.atomic import write_text
+
+    def rows(some: Sequence[ReportCase]) -> "list[dict[str, Any]]":
+        found: list[SummaryRow] = summarise(some, measures.structures, measures.metrics)
+        return [vars(row) for row in found]
+
+    group = {case.case: {group_column: case.group} if case.group else {} for case in cases}
+    content: dict[str, Any] = {
+        "structures": measures.structures,
+        "assd": "pooled" if measures.pooled else "challenge",
+        "surface_dice_mm": measures.surface_dice_mm,
+        "cases": [{"case": c.case, **group[c.case], **c.scores} for c in cases if not c.failed],
+        "failed": [{"case": c.case, **group[c.case], "error": c.error} for c in cases if c.failed],
+        "summary": rows(cases),
+    }
+    names = group_names(cases)
+    if names:
+        content["summary_by"] = {group_column: {n: rows(in_group(cases, n)) for n in names}}
+    write_text(path, json_text.dumps(content, indent=1) + "\n")
+    console.say(f"written: {path}")
+
+
+def write_html(
+    path: Path,
+    cases: Sequence[ReportCase],
+    measures: Measures,
+    group_column: str,
+    pairs: Sequence[Pair],
+    niivue: str,
+) -> None:
+    """Write the report with all cases, and name the file on stderr."""
+    from vsuda_cli.commands.report_foot import foot
+    from vsuda_cli.report.model import Report
+    from vsuda_cli.report.page import write_report
+
+    shown = {case.case for case in cases}
+    files = [
+        file
+        for pair in pairs
+        for file in (pair.reference, pair.prediction, pair.scan)
+        if file is not None and pair.case in shown
+    ]
+    report = Report(
+        title="Scores",
+        structures=measures.structures,
+        metrics=measures.metrics,
+        cases=cases,
+        foot=foot(files),
+        units={metric: measures.unit(metric) for metric in measures.metrics},
+        group_column=group_column,
+        viewer=niivue,
+    )
+    write_report(path, report)
+    console.say(f"written: {path}")
