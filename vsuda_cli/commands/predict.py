@@ -40,6 +40,9 @@ def predict(
     mirror: Annotated[
         bool, typer.Option("--mirror", help="Average with the left-right mirrored image.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option("--report", help="Write a page with pictures (HTML).")
+    ] = None,
     largest_pass: Annotated[
         int,
         typer.Option(
@@ -57,6 +60,7 @@ def predict(
 
     Example: vsuda predict runs/mt crops/target_validation predictions --probabilities
     """
+    from vsuda_cli.commands.prediction_report import check_report, report_predictions
     from vsuda_cli.commands.running import finish, run_cases
     from vsuda_cli.inference import load_segmenter
     from vsuda_cli.io.batch import Job
@@ -64,6 +68,7 @@ def predict(
     from vsuda_cli.training.precision import choose_device
 
     console.set_up_logging(options.quiet, options.verbose)
+    check_report(report, options)
     cases = find_images(images)
     refuse_same_folder(out, [images])
     chosen = [case for case in cases if _is_wanted(case, inplane_above, inplane_below)]
@@ -77,7 +82,10 @@ def predict(
     for case in chosen:
         outputs = tuple(output_path(out, case.case, tag) for tag in tags)
         jobs.append(Job(case.case, outputs, (segmenter, case, outputs)))
-    finish(run_cases("Predicting", jobs, predict_case, options))
+    outcome = run_cases("Predicting", jobs, predict_case, options)
+    scans, labels = {c.case: c.path for c in chosen}, {job.case: job.outputs[0] for job in jobs}
+    report_predictions(report, scans, labels, outcome, segmenter.settings.classes)
+    finish(outcome)
 
 
 def _is_wanted(image: "CaseFile", above: float | None, below: float | None) -> bool:

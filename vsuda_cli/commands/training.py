@@ -94,11 +94,14 @@ def train(
 ) -> Path:
     """Start or continue one run, train it to its end, report it, and return its best weights.
 
+    The run's page is written at the end, and before a run goes on.
+
     `data` maps each input to its fingerprint; `make` loads the cases and returns objective,
     batches and validation function, after the run's folder was found to be free.
     """
     import torch
 
+    from vsuda_cli.report.run_page import write_run_page
     from vsuda_cli.training import run as runs
     from vsuda_cli.training.engine import fit
 
@@ -107,6 +110,7 @@ def train(
     provenance = runs.describe(command, data, device, settings.seed)
     if options.resume and run.exists():
         runs.check_same(run, settings, provenance)
+        write_run_page(run_folder)
     else:
         runs.start(run, settings, provenance, force=options.force)
     objective, batches, validate = make()
@@ -126,6 +130,7 @@ def train(
             metric=metric,
             watcher=_Terminal(bar),
         )
+    console.say(f"written: {write_run_page(run_folder)}")
     _report(run_folder, best, options)
     return best
 

@@ -34,12 +34,13 @@ class View:
 class Volumes:
     """What the viewer loads of a case: gzipped NIfTI files in base64, all on one grid.
 
-    `reference` is empty where there is none.
+    `reference` is empty where there is none. The viewer opens at `centre_mm` (RAS).
     """
 
     scan: str
     reference: str
     prediction: str
+    centre_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ from vsuda_cli.report.summary import column, group_names, in_group, summarise, w
 # The metric that cases are ordered by.
 OVERLAP = "Dice"
 BETWEEN_0_AND_1 = (OVERLAP, "SurfaceDice")
+# Whole numbers of components: shown as such, and in no plot.
+COUNTS = ("Found", "Missed", "False")
 
 
 def write_report(path: Path, report: Report) -> None:
@@ -34,12 +36,14 @@ def render(report: Report) -> str:
     tables = [("", summarise(cases, report.structures, report.metrics))]
     for name in groups:
         some = in_group(cases, name)
+        failed = sum(case.failed for case in some)
         title = f"{report.group_column} {name}: {len(some)} cases"
+        title += f", {failed} failed" if failed else ""
         tables.append((title, summarise(some, report.structures, report.metrics)))
     columns = [(column(s, m), f"{s} {m}", m) for s in report.structures for m in report.metrics]
     values: dict[str, Any] = {
         "report": report,
-        "columns": [(key, title + report.units.get(m, "")) for key, title, m in columns],
+        "columns": [(key, title + report.units.get(m, ""), m) for key, title, m in columns],
         "cases": cases,
         "groups": groups,
         "failed": [case for case in cases if case.failed],
@@ -70,7 +74,7 @@ def fill(template: str, scripts: Sequence[str], values: dict[str, Any]) -> str:
 def _plots(report: Report, cases: Sequence[ReportCase]) -> list[tuple[str, Markup]]:
     """Return the plots with their titles; matplotlib has escaped the text in them."""
     plots = []
-    for number, metric in enumerate(report.metrics):
+    for number, metric in enumerate(m for m in report.metrics if m not in COUNTS):
         groups = [(s, _points(cases, s, metric)) for s in report.structures]
         unit_range = metric in BETWEEN_0_AND_1
         label = metric + report.units.get(metric, "")
@@ -78,6 +82,8 @@ def _plots(report: Report, cases: Sequence[ReportCase]) -> list[tuple[str, Marku
             label += f"; logarithmic above {LINEAR_BELOW:g}"
         svg = box_plot(f"box{number}", label, groups, unit_range)
         plots.append((f"{metric} per structure", svg))
+    if not report.with_references:
+        return [(title, Markup(svg)) for title, svg in plots]
     against_volume = [(s, _points_by_volume(cases, s)) for s in report.structures]
     if any(points for _, points in against_volume):
         svg = scatter_plot("volume", "reference volume (ml)", OVERLAP, against_volume, True)
@@ -105,5 +111,7 @@ def _points_by_volume(cases: Sequence[ReportCase], structure: str) -> list[Point
     return points
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _number(value: float | None, metric: str = "") -> str:
+    if value is None:
+        return "–"
+    return f"{value:.0f}" if metric in COUNTS else f"{value:.3f}"

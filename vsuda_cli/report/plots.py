@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 # Okabe and Ito's palette: told apart with every kind of colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -41,7 +42,7 @@ def box_plot(
     0 and is logarithmic above LINEAR_BELOW.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(2.2 + 0.9 * len(groups), 3.2)
+        figure, axes = figure_and_axes(2.2 + 0.9 * len(groups), 3.2)
         for position, (_, points) in enumerate(groups):
             values = [point.value for point in points]
             if values:
@@ -63,7 +64,7 @@ def box_plot(
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylabel(ylabel, parse_math=False)
         _limits(axes, unit_range)
-        return _svg(figure, name)
+        return to_svg(figure, name)
 
 
 def scatter_plot(
@@ -75,21 +76,25 @@ def scatter_plot(
 ) -> str:
     """Return values against `Point.x` on a logarithmic axis, one colour and mark per group."""
     with mpl.rc_context(STYLE):
-        figure, axes = _figure(4.6, 3.2)
+        figure, axes = figure_and_axes(4.6, 3.2)
         for position, (group, points) in enumerate(groups):
             _scatter(axes, points, position, group)
         if any(points for _, points in groups):
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_locator(NullLocator())
             legend = axes.legend(frameon=False, loc="best")
             for text in legend.get_texts():
                 text.set_parse_math(False)
         axes.set_xlabel(xlabel, parse_math=False)
         axes.set_ylabel(ylabel, parse_math=False)
         _limits(axes, unit_range)
-        return _svg(figure, name)
+        return to_svg(figure, name)
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+def figure_and_axes(width: float, height: float) -> tuple[Figure, Axes]:
+    """Return an empty figure of so many inches, in the reports' look."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
@@ -123,11 +128,14 @@ def _limits(axes: Axes, unit_range: bool) -> None:
         # The challenge's 350 mm for a missed structure would flatten all other distances.
         axes.set_yscale("symlog", linthresh=LINEAR_BELOW)
         axes.yaxis.set_major_formatter("{x:g}")
-        if axes.dataLim.y0 >= 0:
-            axes.set_ylim(bottom=0)
+        # Room for whole marks at both ends; the scale is linear around 0.
+        low, high = axes.dataLim.y0, axes.dataLim.y1
+        if np.isfinite([low, high]).all():
+            axes.set_ylim(-0.05 if low >= 0 else 1.3 * low - 0.1, 1.3 * max(high, 0) + 0.1)
 
 
-def _svg(figure: Figure, name: str) -> str:
+def to_svg(figure: Figure, name: str) -> str:
+    """Return a figure as an SVG element; `name` makes its ids unique in the page."""
     stream = io.StringIO()
     figure.savefig(stream, format="svg", metadata=NO_METADATA)
     text = stream.getvalue()

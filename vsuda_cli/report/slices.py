@@ -71,13 +71,16 @@ def draw_case(
             continue
         box = _box(mask, either, spacing_mm)
         for name, axis, across, up in ORIENTATIONS:
-            numbers = _slice_numbers(either, axis, box)
+            numbers = _slice_numbers(mask, either, axis, box)
             slices = tuple(
                 _draw(mask, found, greys, spacing_mm, box, (axis, across, up), number)
                 for number in numbers
             )
-            sizes = [int(np.take(either, number, axis=axis).sum()) for number in numbers]
-            views.append(View(structure, name, slices, int(np.argmax(sizes))))
+            sizes = [
+                tuple(int(np.take(volume, number, axis=axis).sum()) for volume in (mask, either))
+                for number in numbers
+            ]
+            views.append(View(structure, name, slices, sizes.index(max(sizes))))
     loaded = viewer_volumes(truth, guess, greys, canonical_affine) if viewer else None
     return Drawing(tuple(views), volumes, loaded)
 
@@ -102,13 +105,24 @@ def _box(
     return box
 
 
-def _slice_numbers(either: NDArray[np.bool_], axis: int, box: Box) -> list[int]:
-    """Return up to SLICES slice numbers, evenly spread over those that hold the structure."""
+def _slice_numbers(
+    mask: NDArray[np.bool_], either: NDArray[np.bool_], axis: int, box: Box
+) -> list[int]:
+    """Return up to SLICES slice numbers, evenly spread over those that hold the structure.
+
+    The one with most of the reference (`mask`) takes the place of its nearest.
+    """
     others = tuple(other for other in range(3) if other != axis)
     present = np.flatnonzero(either.any(axis=others))
     present = present[(present >= box[axis][0]) & (present < box[axis][1])]
     picks = np.linspace(0, len(present) - 1, min(SLICES, len(present)))
-    return [int(present[round(float(pick))]) for pick in picks]
+    numbers = [int(present[round(float(pick))]) for pick in picks]
+    sizes = mask.sum(axis=others)
+    if sizes.any():
+        best = int(np.argmax(sizes))
+        nearest = min(range(len(numbers)), key=lambda at: abs(numbers[at] - best))
+        numbers[nearest] = best
+    return numbers
 
 
 def _draw(

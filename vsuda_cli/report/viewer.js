@@ -3,6 +3,7 @@ const viewer = document.getElementById("viewer");
 const canvas = document.getElementById("viewer-canvas");
 // Colours of the outlines on the cards.
 const LABELS = { reference: [86, 180, 233], prediction: [230, 159, 0] };
+const OPACITY = 0.5;
 // Voxels along right, anterior, superior for each key.
 const STEPS = {
   ArrowLeft: [-1, 0, 0], ArrowRight: [1, 0, 0], ArrowDown: [0, -1, 0], ArrowUp: [0, 1, 0],
@@ -19,13 +20,13 @@ async function startNiivue() {
   URL.revokeObjectURL(address);
   const niivue = new module.Niivue({
     backColor: [0.07, 0.07, 0.07, 1], multiplanarShowRender: module.SHOW_RENDER.ALWAYS,
-    dragAndDropEnabled: false, isSliceMM: true, loadingText: "",
+    dragAndDropEnabled: false, isSliceMM: true, isRadiologicalConvention: true, loadingText: "",
+    crosshairWidth: 0.3, crosshairWidthUnit: "mm", crosshairColor: [1, 1, 1, 1],
   });
   await niivue.attachToCanvas(canvas);
   for (const [name, [r, g, b]] of Object.entries(LABELS)) {
     niivue.addColormap(name, { R: [0, r], G: [0, g], B: [0, b], A: [0, 255], I: [0, 255] });
   }
-  niivue.overlayOutlineWidth = 0.25;
   return { niivue, NVImage: module.NVImage };
 }
 
@@ -53,6 +54,7 @@ async function openCase(card) {
     niivue.addVolume(image);
   }
   niivue.updateGLVolume();
+  niivue.scene.crosshairPos = niivue.mm2frac(volumes.centre_mm);
   showLabels();
   state.textContent = "Arrow keys, page up and page down move; the wheel goes through slices, dragging turns the 3D view.";
   viewer.dataset.ready = "yes";
@@ -62,7 +64,7 @@ async function openCase(card) {
 async function showLabels() {
   const { niivue } = await loading;
   for (const box of viewer.querySelectorAll("input")) {
-    if (box.value in places) niivue.setOpacity(places[box.value], box.checked ? 1 : 0);
+    if (box.value in places) niivue.setOpacity(places[box.value], box.checked ? OPACITY : 0);
   }
 }
 

@@ -17,7 +17,7 @@ from vsuda_cli.report.model import Volumes
 PACKAGE = "ipyniivue"
 MARGIN_MM = 20.0
 # Thirty cases of this many voxels, their pictures and NiiVue together stay near 15 MB.
-LARGEST_VOLUME = 200_000
+LARGEST_VOLUME = 350_000
 
 Labels = NDArray[np.uint8]
 
@@ -67,6 +67,7 @@ def viewer_volumes(
         scan=_nifti(scan[part], placed),
         reference="" if truth is None else _nifti(truth[part], placed),
         prediction=_nifti(found[part], placed),
+        centre_mm=_centre_mm(found if truth is None or not truth.any() else truth, affine),
     )
 
 
@@ -88,6 +89,16 @@ def _box(
         np.maximum(where.min(axis=0) - margin, 0),
         np.minimum(where.max(axis=0) + 1 + margin, shape),
     )
+
+
+def _centre_mm(labels: Labels, affine: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the voxel nearest the centre of the lowest label, or of the volume if all is 0."""
+    index = np.array(labels.shape) // 2
+    if labels.any():
+        where = np.argwhere(labels == labels[labels > 0].min())
+        index = where[np.square(where - where.mean(axis=0)).sum(axis=1).argmin()]
+    x, y, z = (affine[:3, :3] @ index + affine[:3, 3]).round(2).tolist()
+    return x, y, z
 
 
 def _nifti(array: Labels, affine: NDArray[np.float64]) -> str:

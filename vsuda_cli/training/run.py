@@ -16,7 +16,15 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 from vsuda_cli.training import checkpoint
 
-RUN_FILES = ("config.toml", "run.json", "metrics.jsonl", "best.json", "samples", "checkpoints")
+RUN_FILES = (
+    "config.toml",
+    "run.json",
+    "metrics.jsonl",
+    "best.json",
+    "samples",
+    "checkpoints",
+    "report.html",
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""The report of `predict`: what was segmented, without scores."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vsuda_cli import console
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.options import OutputOptions
+
+if TYPE_CHECKING:
+    from vsuda_cli.io.batch import Outcome
+    from vsuda_cli.report.model import ReportCase
+
+
+def check_report(report: Path | None, options: OutputOptions) -> None:
+    """Refuse a report that exists, before anything starts; print its path in a dry run."""
+    if report is None:
+        return
+    if report.exists() and not (options.force or options.skip_existing):
+        raise VsudaError(report, "exists already", "use --force or --skip-existing")
+    if options.dry_run:
+        console.emit_path(report)
+
+
+def report_predictions(
+    report: Path | None,
+    scans: Mapping[str, Path],
+    labels: Mapping[str, Path],
+    outcome: "Outcome",
+    structures: Sequence[str],
+) -> None:
+    """Write a report of the label maps that are there now, new or skipped, and of failed cases.
+
+    `scans` and `labels` map cases to files. Nothing is done without `report` or in a dry run.
+    """
+    done = [*outcome.results, *outcome.skipped]
+    done = [case for case in done if labels[case].exists()]
+    if report is None or not (done or outcome.failures):
+        return
+    from vsuda_cli.commands.report_foot import foot
+    from vsuda_cli.report.model import Report, ReportCase
+    from vsuda_cli.report.page import write_report
+
+    cases = [_case(case, scans[case], labels[case], structures) for case in sorted(done)]
+    cases += [ReportCase(failure.case, error=failure.message) for failure in outcome.failures]
+    content = Report(
+        title="Predictions",
+        structures=structures,
+        metrics=("Volume",),
+        cases=cases,
+        foot=foot([path for case in sorted(done) for path in (scans[case], labels[case])]),
+        units={"Volume": " (ml)"},
+        with_references=False,
+    )
+    write_report(report, content)
+    console.say(f"written: {report}")
+
+
+def _case(case: str, scan: Path, label: Path, structures: Sequence[str]) -> "ReportCase":
+    from vsuda_cli.io.nifti import load_image, load_label
+    from vsuda_cli.report.model import ReportCase
+    from vsuda_cli.report.slices import draw_case
+
+    found = load_label(label, len(structures) + 1)
+    drawing = draw_case(None, found.array, load_image(scan).array, found.affine, structures)
+    volumes = {f"{structure}_Volume": ml for structure, ml in drawing.volumes_ml.items()}
+    return ReportCase(case, volumes, drawing)
