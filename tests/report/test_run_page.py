@@ -1,33 +1,13 @@
 """A run's page from its files."""
 
-import json
 import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from example_run import a_run
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.report.run_page import MOST_SAMPLES, write_run_page
-
-
-def a_run(folder: Path, epochs: int) -> Path:
-    (folder / "samples").mkdir(parents=True)
-    rows = [
-        {"epoch": n, "dice": 1 / n, "learning_rate": 0.1**n, "VS_Dice": 1 - 1 / n}
-        for n in range(1, epochs + 1)
-    ]
-    for row in rows:
-        Image.new("L", (4, 3), row["epoch"]).save(
-            folder / "samples" / f"epoch-{row['epoch']:04d}.png"
-        )
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    provenance = {"command": "seg-train", "data": {"labelled": "abc"}, "arguments": ["<b>"]}
-    (folder / "run.json").write_text(json.dumps(provenance))
-    (folder / "config.toml").write_text(f"epochs = {epochs}\n[augmentation]\nnoise = 0.1\n")
-    best = {"epoch": epochs, "metric": "VS_Dice", "value": 0.75}
-    (folder / "best.json").write_text(json.dumps(best))
-    return folder
 
 
 def test_curves_learning_rate_settings_and_samples(tmp_path: Path) -> None:
