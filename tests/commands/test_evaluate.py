@@ -190,11 +190,65 @@ def test_existing_files_dry_run_and_shards(data, tmp_path):
         call(data / "found", data / "truth", "--csv", path)
 
 
+def test_groups_from_a_table_and_from_names(data, tmp_path):
+    table, whole, page = tmp_path / "g.csv", tmp_path / "a.json", tmp_path / "a.html"
+    sites = {"border": "x", "missed": "x", "absent": "y", "one": "y", "oblique": "<y>"}
+    table.write_text("case,site,age\n" + "".join(f"{c},{s},5\n" for c, s in sites.items()))
+    words = [data / "found", data / "truth", "--groups", table, "--force"]
+    out = call(*words, "--json", whole, "--report", page).stdout
+    assert "site x: 2 cases" in out
+    content = json.loads(whole.read_text())
+    assert {one["case"]: one["site"] for one in content["cases"]} == sites
+    assert list(content["summary_by"]["site"]) == ["<y>", "x", "y"]
+    scores_of = {one["case"]: one["VS_Dice"] for one in content["cases"]}
+    (row,) = [r for r in content["summary_by"]["site"]["x"] if r["metric"] == "Dice"][:1]
+    expected = np.mean([scores_of["border"], scores_of["missed"]])
+    assert (row["count"], row["mean"]) == (2, pytest.approx(expected))
+    assert "&lt;y&gt;" in page.read_text()
+    assert "age 5: 5 cases" in call(*words, "--by", "age").stdout
+    for more, message in (
+        (["--by", "site"], "does not tell its site"),
+        (["--by", "age"], "of which table"),
+        (["--groups", table, "--by", "colour"], "no column `colour`"),
+    ):
+        with pytest.raises(VsudaError, match=message):
+            call(data / "found", data / "truth", *more)
+    for kind in ("found", "truth"):
+        (tmp_path / kind).mkdir()
+        name = "crossmoda2021_ldn_7_Label.nii.gz"
+        (tmp_path / kind / name).symlink_to(data / kind / "one_Label.nii.gz")
+    out = call(tmp_path / "found", tmp_path / "truth", "--by", "site").stdout
+    assert "site ldn: 1 cases" in out
+
+
+def test_detection_counts(data, tmp_path):
+    path = tmp_path / "a.csv"
+    result = call(data / "found", data / "truth", "--detection", "--csv", path)
+    rows = scores(path)
+    assert [float(rows["missed"][f"VS_{m}"]) for m in ("Found", "Missed", "False")] == [0, 1, 0]
+    assert [float(rows["absent"][f"VS_{m}"]) for m in ("Found", "Missed", "False")] == [0, 0, 1]
+    found = sum(float(row["VS_Found"]) for row in rows.values())
+    assert f"VS: {found:.0f} of 4 components found" in result.stderr
+
+
+def test_the_viewer_is_put_into_the_report_on_request(data, tmp_path):
+    pytest.importorskip("ipyniivue")
+    page = tmp_path / "a.html"
+    words = [data / "found", data / "truth", "--report", page, "--images", data / "scans"]
+    call(*words)
+    assert 'id="niivue"' not in page.read_text()
+    call(*words, "--viewer", "--force")
+    text = page.read_text()
+    assert 'id="niivue"' in text
+    assert text.count('class="volumes"') == 5
+
+
 def test_wrong_words_are_refused(data, tmp_path):
     same = tmp_path / "x"
     for words, message in (
         (["--assd", "best"], "challenge or pooled"),
         (["--images", data], "is for the report"),
+        (["--viewer"], "is for the report"),
         (["--csv", same, "--json", same], "two outputs"),
     ):
         with pytest.raises(VsudaError, match=message):

@@ -22,6 +22,9 @@ def test_columns_follow_structures_and_switches():
     every = Measures(("a", "b"), hd95=True, volume=True, surface_dice_mm=1.0)
     assert every.metrics == ("Dice", "ASSD", "HD95", "SurfaceDice", "Volume", "VolumeError")
     assert every.columns[6] == "b_Dice"
+    assert Measures(("a",), detection=True).metrics[2:] == ("Found", "Missed", "False")
+    units = [every.unit(metric) for metric in every.metrics]
+    assert units == ["", " (mm)", " (mm)", " at 1 mm", " (ml)", " (ml)"]
 
 
 def test_pairs_are_made_by_case(tmp_path):

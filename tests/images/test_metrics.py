@@ -128,6 +128,37 @@ def test_as_monai():
         assert found["SurfaceDice"] == pytest.approx(overlap.item(), rel=1e-5)
 
 
+def test_as_medpy():
+    binary = pytest.importorskip("medpy.metric.binary")
+    spacing = SPACING.tolist()
+    for name in ("shifted", "noise", "hollow", "far", "one", "corner"):
+        prediction, reference = masks()["ball"], masks()[name]
+        found = score_structure(prediction, reference, SPACING, pooled=True)
+        expected = binary.assd(prediction, reference, voxelspacing=spacing, connectivity=1)
+        ways = ((prediction, reference), (reference, prediction))
+        directed = [binary.asd(a, b, voxelspacing=spacing, connectivity=1) for a, b in ways]
+        # Newer MedPy pools; the older one's was the mean of the two directed means.
+        challenge = score_structure(prediction, reference, SPACING)["ASSD"]
+        assert challenge == pytest.approx(np.mean(directed), abs=1e-9)
+        assert found["ASSD"] == pytest.approx(expected, abs=1e-9)
+        assert found["Dice"] == pytest.approx(binary.dc(prediction, reference), abs=1e-9)
+
+
+def test_components_found_missed_and_false():
+    shape = (20, 10, 6)
+    reference = box(shape, (0, 4), (0, 4), (0, 3)) | box(shape, (10, 12), (0, 3), (0, 3))
+    # One voxel touches the first by a corner only; the second is false; the third finds nothing.
+    prediction = box(shape, (3, 5), (3, 6), (2, 4)) | box(shape, (16, 18), (8, 9), (5, 6))
+    found = metrics.detections(prediction, reference)
+    assert found == {"Found": 1, "Missed": 1, "False": 1}
+    corner = box(shape, (0, 1), (0, 1), (0, 1)) | box(shape, (1, 2), (1, 2), (1, 2))
+    assert metrics.detections(corner, corner) == {"Found": 1, "Missed": 0, "False": 0}
+    nothing = np.zeros(shape, dtype=np.bool_)
+    assert metrics.detections(nothing, reference) == {"Found": 0, "Missed": 2, "False": 0}
+    assert metrics.detections(prediction, nothing) == {"Found": 0, "Missed": 0, "False": 2}
+    assert metrics.detections(nothing, nothing) == {"Found": 0, "Missed": 0, "False": 0}
+
+
 def test_volumes_are_in_millilitres():
     mask = box((20, 20, 20), (0, 10), (0, 10), (0, 10))
     found = score_structure(mask, mask[::-1, ::-1] | mask, np.array([1.0, 1, 2]), with_volume=True)
