@@ -54,12 +54,25 @@ class CaseOptions(OutputOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchOptions(CaseOptions):
-    """A command that works case by case, in worker processes."""
+class WorkerOptions:
+    """Which processes do the work."""
 
     workers: Annotated[
         int, typer.Option("--workers", min=1, help="Worker processes; threads are shared out.")
     ] = 1
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            "--dask",
+            metavar="ADDRESS",
+            help="A dask scheduler's address or file: its workers do the work, on any machine.",
+        ),
+    ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchOptions(CaseOptions, WorkerOptions):
+    """A command that works case by case, in worker processes."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """The parts of cropping a case that need no registration."""
 
+import weakref
+
 import numpy as np
 import pytest
 
-from vsuda_cli.commands.ear_crops import crop_outputs, load_atlas, outliers, write_sheet
+from vsuda_cli.commands import ear_crops
+from vsuda_cli.commands.ear_crops import crop_outputs, load_atlas, outliers, write_sheets
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile
@@ -48,10 +51,29 @@ def test_outputs_are_named_after_case_and_ear(tmp_path):
 
 def test_sheet_shows_labels_beside_crops(tmp_path):
     save_image(tmp_path / "a_R_hrT2.nii.gz", image(), AFFINE)
-    write_sheet(tmp_path / "plain.png", [tmp_path / "a_R_hrT2.nii.gz"])
+    write_sheets(tmp_path / "plain.png", [tmp_path / "a_R_hrT2.nii.gz"])
     save_label(tmp_path / "a_R_Label.nii.gz", image() > 0.5, AFFINE)
-    write_sheet(tmp_path / "outlined.png", [tmp_path / "a_R_hrT2.nii.gz"])
+    write_sheets(tmp_path / "outlined.png", [tmp_path / "a_R_hrT2.nii.gz"])
     assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "outlined.png").read_bytes()
+
+
+def test_many_crops_fill_several_sheets_and_are_loaded_one_by_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(ear_crops, "CROPS_PER_SHEET", 2)
+    crops = [tmp_path / f"{case}_R_hrT2.nii.gz" for case in "abc"]
+    for path in crops:
+        save_image(path, image(), AFFINE)
+    pictures = []
+    load = ear_crops.load_image
+
+    def watched(path):
+        pictures.append(weakref.ref(volume := load(path)))
+        # The one before may still be in a variable; those before that are gone.
+        assert all(picture() is None for picture in pictures[:-2])
+        return volume
+
+    monkeypatch.setattr(ear_crops, "load_image", watched)
+    write_sheets(tmp_path / "qc.png", crops)
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["qc-2.png", "qc.png"]
 
 
 def test_a_case_far_less_alike_than_the_others_is_named():

@@ -1,7 +1,10 @@
 """Files appear whole or not at all."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,29 @@ def test_permissions_follow_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_leftovers_of_killed_writers_are_removed_and_no_others(tmp_path: Path) -> None:
+    killed = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import os, pathlib, sys\n"
+            "from vsuda_cli.io import atomic\n"
+            "with atomic.replacing(pathlib.Path(sys.argv[1])) as temporary:\n"
+            "    os.kill(os.getpid(), 9)",
+            str(tmp_path / "a.b_T2.nii.gz"),
+        ]
+    )
+    assert killed.wait() == -signal.SIGKILL
+    (tmp_path / ".a_T2.nii.gz.elsewhere.1.x.partial").touch()
+    (tmp_path / "b_T2.nii.gz").touch()
+    assert len(list(tmp_path.iterdir())) == 3
+    with atomic.replacing(tmp_path / "c") as being_written:
+        atomic.remove_leftovers([tmp_path, tmp_path / "absent"])
+        assert being_written.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".a_T2.nii.gz.elsewhere.1.x.partial",
+        "b_T2.nii.gz",
+        "c",
+    ]

@@ -1,80 +1,13 @@
-"""Cases run one by one or in worker processes, and one bad case costs itself only."""
+"""What is to be done is decided before anything starts, and one bad case costs itself only."""
 
-import os
-import signal
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.batch import THREAD_LIMITS, Failure, Job, JobResult, Outcome, plan, run
+from vsuda_cli.errors import InterruptedRunError, VsudaError
+from vsuda_cli.io.batch import Failure, Job, JobResult, Outcome, attempt, plan
 from vsuda_cli.io.nifti import save_label
-
-
-def work(case: str, deed: str, extra: Any = None) -> JobResult:
-    """Do what a test wants of a case; workers import it from here."""
-    if deed == "refuse":
-        raise VsudaError(f"{case}.nii.gz", "is wrong", "fix it")
-    if deed == "fill the disk":
-        raise OSError(28, "No space left on device", f"{case}.nii.gz")
-    if deed == "take all memory":
-        raise MemoryError
-    if deed == "die":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if deed == "tell the threads":
-        extra = {name: os.environ.get(name) for name in THREAD_LIMITS}
-    return JobResult((Path(case),), {"pid": os.getpid(), "extra": extra})
-
-
-def jobs_for(**deeds: str) -> list[Job]:
-    # The list among the arguments cannot be hashed: jobs carry arrays and networks, too.
-    return [Job(case, (Path(case),), (case, deed, [1])) for case, deed in deeds.items()]
-
-
-def outcomes(jobs: list[Job], workers: int) -> dict[str, JobResult | Failure]:
-    pairs = list(run(jobs, work, workers))
-    assert sorted(job.case for job, _ in pairs) == sorted(job.case for job in jobs)
-    return {job.case: result for job, result in pairs}
-
-
-def messages(found: dict[str, JobResult | Failure]) -> dict[str, str]:
-    return {case: r.message for case, r in found.items() if isinstance(r, Failure)}
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_failed_case_does_not_stop_the_others(workers: int) -> None:
-    deeds = {"a": "refuse", "b": "work", "c": "fill the disk", "d": "take all memory", "e": "work"}
-    found = outcomes(jobs_for(**deeds), workers)
-    assert messages(found) == {
-        "a": "a.nii.gz: is wrong; fix it",
-        "c": "c.nii.gz: No space left on device; check space and permissions",
-        "d": "d: out of memory; use fewer --workers",
-    }
-    done = [r for r in found.values() if isinstance(r, JobResult)]
-    assert sorted(r.written for r in done) == [(Path("b"),), (Path("e"),)]
-    in_this_process = {r.record["pid"] == os.getpid() for r in done}
-    assert in_this_process == {workers == 1}
-
-
-def test_a_killed_worker_costs_its_own_case_only() -> None:
-    found = outcomes(jobs_for(a="work", b="die", c="work", d="work"), 2)
-    assert list(messages(found)) == ["b"]
-    assert "b: its worker process was killed" in messages(found)["b"]
-
-
-def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    found = outcomes(jobs_for(a="tell the threads", b="work"), 2)
-    assert isinstance(found["a"], JobResult)
-    assert found["a"].record["extra"] == dict.fromkeys(THREAD_LIMITS, "3")
-
-
-@pytest.mark.parametrize("workers", [1, 3])
-def test_no_cases_are_no_error(workers: int) -> None:
-    # All cases skipped, or a shard beyond their number.
-    assert outcomes([], workers) == {}
 
 
 def write_label(path: Path) -> Path:
@@ -116,3 +49,27 @@ def test_two_cases_with_one_output_are_refused(tmp_path: Path) -> None:
 def test_the_exit_code_tells_failures() -> None:
     assert Outcome(skipped=["a"]).exit_code == 0
     assert Outcome(failures=[Failure("a", "no")]).exit_code == 1
+
+
+def fail(error: BaseException) -> JobResult:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (VsudaError("a.nii", "is wrong", "fix it"), "a.nii: is wrong; fix it"),
+        (OSError(28, "No space left"), "a: No space left; check space and permissions"),
+        (OSError(13, "Denied", "f"), "f: Denied; check space and permissions"),
+        (MemoryError(), "a: out of memory; use fewer --workers"),
+        (RuntimeError("ITK says no"), "a: RuntimeError: ITK says no; please report this, with -vv"),
+    ],
+)
+def test_every_error_becomes_the_failure_of_its_case(error: Exception, message: str) -> None:
+    assert attempt(fail, Job("a", (), (error,))) == Failure("a", message)
+
+
+@pytest.mark.parametrize("stop", [InterruptedRunError("saved"), KeyboardInterrupt()])
+def test_an_interruption_is_no_failure_of_a_case(stop: BaseException) -> None:
+    with pytest.raises(type(stop)):
+        attempt(fail, Job("a", (), (stop,)))

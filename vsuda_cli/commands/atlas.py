@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from vsuda_cli import console
-from vsuda_cli.options import OutputOptions, expand_options
+from vsuda_cli.options import OutputOptions, WorkerOptions, expand_options
 
 
 @expand_options
@@ -14,6 +14,7 @@ def atlas(
     source: Annotated[str, typer.Argument(help="Labelled whole scans; labels beside the images.")],
     out: Annotated[Path, typer.Argument(help="Folder for atlas_<tag> and atlas_ROI.")],
     options: OutputOptions,
+    processes: WorkerOptions,
     labels: Annotated[
         Path | None,
         typer.Option("--labels", help="Folder of label maps, if they are not beside the images."),
@@ -24,7 +25,6 @@ def atlas(
     margin: Annotated[
         float, typer.Option("--margin", min=0, metavar="MM", help="Room around every ear's labels.")
     ] = 8.0,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")] = 1,
 ) -> None:
     """Choose the most typical labelled scan as atlas, and the box that holds every ear.
 
@@ -51,7 +51,8 @@ def atlas(
     to_run, _ = plan([job], force=options.force, skip_existing=options.skip_existing)
     result = JobResult(job.outputs[:2])
     if to_run and not options.dry_run:
-        built = build(pairs, sample, margin, workers)
+        atomic.remove_leftovers([out])
+        built = build(pairs, sample, margin, processes.workers, processes.dask)
         save_image(image_path, built.array, built.affine)
         save_label(roi_path, built.region, built.affine)
         atomic.write_bytes(out / "atlas.png", picture(built))

@@ -20,9 +20,10 @@ from vsuda_cli.images.registration import (
     register_left,
     register_right,
 )
-from vsuda_cli.io.batch import Failure, Job, JobResult, run
+from vsuda_cli.io.batch import Failure, Job, JobResult
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import load_image, load_label, same_grid
+from vsuda_cli.io.workers import run
 
 logger = logging.getLogger(__name__)
 
@@ -40,17 +41,19 @@ class BuiltAtlas:
     affine: Affine
 
 
-def build(pairs: Sequence[Pair], sample: int, margin_mm: float, workers: int) -> BuiltAtlas:
+def build(
+    pairs: Sequence[Pair], sample: int, margin_mm: float, workers: int, dask: str | None = None
+) -> BuiltAtlas:
     """Choose the most typical of the labelled cases and the box that holds every ear's labels.
 
     Raises VsudaError if a label map is empty or on another grid, or if fewer than half of the
     cases can be registered to the chosen one.
     """
-    chosen = choose([image for image, _ in pairs], sample, workers)
+    chosen = choose([image for image, _ in pairs], sample, workers, dask)
     logger.info("the most typical case is %s", chosen.case)
     jobs = [Job(image.case, (), (image, label, chosen)) for image, label in pairs]
     boxes = []
-    for job, result in run(jobs, ear_boxes, workers):
+    for job, result in run(jobs, ear_boxes, workers, dask):
         if isinstance(result, Failure):
             logger.warning("%s", result.message)
         else:
@@ -66,7 +69,9 @@ def build(pairs: Sequence[Pair], sample: int, margin_mm: float, workers: int) ->
     return _with_box(chosen, label, every[:, 0].min(axis=0), every[:, 1].max(axis=0), margin_mm)
 
 
-def choose(images: Sequence[CaseFile], sample: int, workers: int) -> CaseFile:
+def choose(
+    images: Sequence[CaseFile], sample: int, workers: int, dask: str | None = None
+) -> CaseFile:
     """Register an even sample of the cases against each other; return the one most like the rest.
 
     A pair that cannot be registered counts as similarity 0.
@@ -78,7 +83,7 @@ def choose(images: Sequence[CaseFile], sample: int, workers: int) -> CaseFile:
     for (i, one), (j, other) in itertools.combinations(enumerate(picked), 2):
         jobs.append(Job(f"{i} {j}", (), (one, other)))
     table = np.zeros((len(picked), len(picked)))
-    for job, result in run(jobs, compare, workers):
+    for job, result in run(jobs, compare, workers, dask):
         i, j = (int(part) for part in job.case.split())
         if isinstance(result, Failure):
             logger.debug("%s", result.message)
@@ -131,7 +136,7 @@ def picture(built: BuiltAtlas) -> bytes:
     """Return a PNG of the atlas with its region (1) and its own labels (2 and up) outlined."""
     shown = np.where(built.label > 0, built.label + 1, built.region).astype(np.uint8)
     spacing = np.linalg.norm(built.affine[:3, :3], axis=0)
-    return contact_sheet([Picture(built.case, built.array, spacing, shown)])
+    return contact_sheet([Picture(built.case, built.array, spacing, shown)], 1)
 
 
 def _template(image: CaseFile) -> Template:

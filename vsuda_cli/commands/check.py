@@ -38,9 +38,10 @@ def check(
     from vsuda_cli.commands.running import finish, run_cases
     from vsuda_cli.commands.segmenting import class_names
     from vsuda_cli.config import CLASSES
-    from vsuda_cli.io.batch import Failure, Job, run
+    from vsuda_cli.io.batch import Failure, Job
     from vsuda_cli.io.cases import refuse_same_folder, take_shard
     from vsuda_cli.io.inspection import ERROR, inspect_folder, nifti_files
+    from vsuda_cli.io.workers import run
 
     console.set_up_logging(options.quiet, options.verbose)
     count = len(class_names(classes) or CLASSES) + 1
@@ -63,7 +64,7 @@ def check(
         found: list[Finding] = []
         jobs = [Job(str(path), (), (path, count)) for path in shared]
         with console.progress(f"Checking {folder}", len(jobs)) as bar:
-            for job, result in run(jobs, inspect_one, options.workers):
+            for job, result in run(jobs, inspect_one, options.workers, options.dask):
                 if isinstance(result, Failure):
                     console.fail(result.message)
                     errors += 1

@@ -51,7 +51,7 @@ def crop(
         load_atlas,
         outliers,
         record_path,
-        write_sheet,
+        write_sheets,
     )
     from vsuda_cli.commands.running import finish, run_cases
     from vsuda_cli.errors import VsudaError
@@ -88,7 +88,7 @@ def crop(
         kept = [case for case, _ in pairs if case.case in done]
         crops = [path for case in kept for path in crop_outputs(out, case, sides, False)]
         share = "" if options.shard is None else "-" + options.shard.replace("/", "-of-")
-        write_sheet(out / f"qc{share}.png", crops)
+        write_sheets(out / f"qc{share}.png", crops)
         for line in outliers(outcome.results):
             console.say(line)
     finish(outcome)

@@ -34,6 +34,8 @@ SIDES = {"both": (ears.RIGHT, ears.LEFT), "right": (ears.RIGHT,), "left": (ears.
 LEAST_IN_VIEW = 0.4
 # Similarities below this share of the median are worth a look.
 OUTLIER_SHARE = 0.6
+# More would need much memory for one picture that nobody can look through.
+CROPS_PER_SHEET = 400
 
 
 @dataclass(frozen=True)
@@ -239,13 +241,21 @@ def outliers(results: Mapping[str, JobResult]) -> list[str]:
     ]
 
 
-def write_sheet(path: Path, crops: Sequence[Path]) -> None:
-    """Write the contact sheet of image crops, each with the label map beside it if there is one."""
-    pictures = []
-    for crop in sorted(crops):
-        volume = load_image(crop)
-        name = crop.name.removesuffix(".nii.gz").rpartition("_")
-        beside = crop.with_name(f"{name[0]}_{LABEL}.nii.gz")
-        label = load_label(beside).array if beside.exists() else None
-        pictures.append(Picture(name[0], volume.array, volume.spacing_mm, label))
-    atomic.write_bytes(path, contact_sheet(pictures))
+def write_sheets(path: Path, crops: Sequence[Path]) -> None:
+    """Write contact sheets of image crops, each with the label map beside it if there is one.
+
+    The first is `path`; where there are many crops, `-2`, `-3`, ... follow.
+    """
+    ordered = sorted(crops)
+    for number, first in enumerate(range(0, len(ordered), CROPS_PER_SHEET), 1):
+        page = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
+        shown = ordered[first : first + CROPS_PER_SHEET]
+        atomic.write_bytes(page, contact_sheet((_picture(crop) for crop in shown), len(shown)))
+
+
+def _picture(crop: Path) -> Picture:
+    volume = load_image(crop)
+    name, _, _ = crop.name.removesuffix(".nii.gz").rpartition("_")
+    beside = crop.with_name(f"{name}_{LABEL}.nii.gz")
+    label = load_label(beside).array if beside.exists() else None
+    return Picture(name, volume.array, volume.spacing_mm, label)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from vsuda_cli.options import LogOptions, expand_options
+from vsuda_cli.options import LogOptions, WorkerOptions, expand_options
 
 
 @dataclasses.dataclass(frozen=True)
-class ScoreOptions(LogOptions):
+class ScoreOptions(LogOptions, WorkerOptions):
     """What evaluate shares with other commands; its --json is a file, its data a table."""
 
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False
@@ -20,7 +20,6 @@ class ScoreOptions(LogOptions):
     shard: Annotated[
         str | None, typer.Option("--shard", metavar="I/N", help="Take every N-th case.")
     ] = None
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")] = 1
 
 
 @expand_options
@@ -127,7 +126,11 @@ def evaluate(
     draw = report is not None
     jobs = [Job(pair.case, (), (pair, measures, draw, viewer)) for pair in pairs]
     batch = BatchOptions(
-        quiet=options.quiet, verbose=options.verbose, shard=options.shard, workers=options.workers
+        quiet=options.quiet,
+        verbose=options.verbose,
+        shard=options.shard,
+        workers=options.workers,
+        dask=options.dask,
     )
     outcome = run_cases("Scoring", jobs, score_case, batch)
     cases = report_cases(outcome, group_of)

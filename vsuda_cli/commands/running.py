@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 import typer
 
 from vsuda_cli import console
-from vsuda_cli.io.batch import Failure, Job, JobResult, Outcome, plan, run
+from vsuda_cli.io.atomic import remove_leftovers
+from vsuda_cli.io.batch import Failure, Job, JobResult, Outcome, plan
 from vsuda_cli.io.cases import take_shard
+from vsuda_cli.io.workers import run
 from vsuda_cli.options import BatchOptions, CaseOptions
 
 
@@ -35,9 +37,10 @@ def run_cases(
         for job in to_run:
             _report(job, JobResult(job.outputs, {"dry_run": True}), options)
         return outcome
-    workers = options.workers if isinstance(options, BatchOptions) else 1
+    batch = options if isinstance(options, BatchOptions) else BatchOptions()
+    remove_leftovers(path.parent for job in to_run for path in job.outputs)
     with console.progress(title, len(to_run)) as bar:
-        for job, result in run(to_run, function, workers):
+        for job, result in run(to_run, function, batch.workers, batch.dask):
             if isinstance(result, Failure):
                 outcome.failures.append(result)
                 if options.as_json:

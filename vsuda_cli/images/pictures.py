@@ -1,7 +1,7 @@
 """Pictures of volumes for the eye: contact sheets with label outlines."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,14 +30,15 @@ class Picture:
     label: NDArray[np.uint8] | None = None
 
 
-def contact_sheet(items: Sequence[Picture]) -> bytes:
-    """Return a PNG with an axial and a coronal slice of every item, labels outlined.
+def contact_sheet(items: Iterable[Picture], count: int) -> bytes:
+    """Return a PNG with an axial and a coronal slice of each of `count` items, labels outlined.
 
     Slices go through the middle of the labels, or of the volume. Front and top are up; the first
-    array axis runs to the right of the picture. The same items give the same bytes.
+    array axis runs to the right of the picture. The same items give the same bytes. Items may be
+    loaded as they are drawn: no more than one is held.
     """
-    columns = max(1, min(COLUMNS // 2, len(items)))
-    rows = max(1, -(-len(items) // columns))
+    columns = max(1, min(COLUMNS // 2, count))
+    rows = max(1, -(-count // columns))
     width, height = 2 * TILE + GAP, TILE + CAPTION + GAP
     sheet = Image.new("RGB", (columns * width, rows * height), (24, 24, 24))
     draw = ImageDraw.Draw(sheet)

@@ -1,8 +1,9 @@
 """Files that appear whole or not at all."""
 
 import os
+import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,9 +18,11 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary name starts with a dot and ends in `.partial`, so no command takes it for an image.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Forty characters are at most 160 bytes: the temporary name is never longer than a name may be.
+    # Thirty characters are at most 120 bytes, a machine's name 64: no longer than a name may be.
     handle, name = tempfile.mkstemp(
-        dir=path.parent, prefix=f".{path.name[:40]}.", suffix=PARTIAL_SUFFIX
+        dir=path.parent,
+        prefix=f".{path.name[:30]}.{_machine()}.{os.getpid()}.",
+        suffix=PARTIAL_SUFFIX,
     )
     os.close(handle)
     temporary = Path(name)
@@ -43,6 +46,32 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a whole text file atomically, in UTF-8."""
     write_bytes(path, text.encode())
+
+
+def remove_leftovers(folders: Iterable[Path]) -> None:
+    """Remove temporary files in `folders` whose writers on this machine were killed.
+
+    Those of running processes and of other machines that share the folders stay.
+    """
+    for folder in set(folders):
+        for path in folder.glob(f".*.{_machine()}.*{PARTIAL_SUFFIX}"):
+            writer = path.name.removesuffix(PARTIAL_SUFFIX).split(".")[-2]
+            if writer.isdecimal() and not _is_running(int(writer)):
+                path.unlink(missing_ok=True)
+
+
+def _machine() -> str:
+    return socket.gethostname().partition(".")[0][:64]
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _umask() -> int:

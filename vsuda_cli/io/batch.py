@@ -1,26 +1,15 @@
-"""Run one function over many cases: existing outputs, worker processes, failures, outcome."""
+"""One function over many cases: what is to be done, and what became of each."""
 
 import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vsuda_cli.errors import VsudaError
+from vsuda_cli.errors import InterruptedRunError, VsudaError
 from vsuda_cli.io.nifti import is_whole
 
 logger = logging.getLogger(__name__)
-
-# What OpenMP, OpenBLAS, MKL and ITK read.
-THREAD_LIMITS = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-)
 
 
 @dataclass(frozen=True)
@@ -95,58 +84,8 @@ def _refuse_colliding_outputs(jobs: Sequence[Job]) -> None:
             seen[path] = job.case
 
 
-def run(
-    jobs: Sequence[Job], function: Callable[..., JobResult], workers: int
-) -> Iterator[tuple[Job, JobResult | Failure]]:
-    """Yield each job with its result or failure, as they finish.
-
-    `function` is called with the job's arguments, in this process when `workers` is 1, else in
-    worker processes that share the machine's cores. A worker that dies ends its own case only.
-    """
-    if workers == 1:
-        for job in jobs:
-            yield job, _attempt(function, job)
-        return
-    if not jobs:
-        return
-    unfinished = list(jobs)
-    for job, outcome in _run_pool(jobs, function, workers):
-        unfinished.remove(job)
-        yield job, outcome
-    # The pool broke: some worker was killed, and nobody can tell which case it had. Each case left
-    # is tried in a process of its own, so that only the culprit fails.
-    for job in unfinished:
-        died = Failure(
-            job.case,
-            f"{job.case}: its worker process was killed (out of memory?); use fewer --workers",
-        )
-        alone = [outcome for _, outcome in _run_pool([job], function, 1)]
-        yield job, alone[0] if alone else died
-
-
-def _run_pool(
-    jobs: Sequence[Job], function: Callable[..., JobResult], workers: int
-) -> Iterator[tuple[Job, JobResult | Failure]]:
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    # Set before a worker loads any library: NumPy's reads its limit when it is imported.
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    limits = dict.fromkeys(THREAD_LIMITS, threads)
-    with ProcessPoolExecutor(max_workers=min(workers, len(jobs)), env=limits) as pool:
-        futures = {}
-        try:
-            for job in jobs:
-                futures[pool.submit(_attempt, function, job)] = job
-        except BrokenProcessPool:
-            logger.debug("a worker died before all cases were handed out")
-        for future in as_completed(futures):
-            try:
-                yield futures[future], future.result()
-            except BrokenProcessPool:
-                logger.debug("a worker died while %s was unfinished", futures[future].case)
-
-
-def _attempt(function: Callable[..., JobResult], job: Job) -> JobResult | Failure:
+def attempt(function: Callable[..., JobResult], job: Job) -> JobResult | Failure:
+    """Do one case; what a user can act on becomes its failure."""
     try:
         return function(*job.arguments)
     except VsudaError as error:
@@ -156,3 +95,10 @@ def _attempt(function: Callable[..., JobResult], job: Job) -> JobResult | Failur
         return Failure(job.case, f"{where}: {error.strerror or error}; check space and permissions")
     except MemoryError:
         return Failure(job.case, f"{job.case}: out of memory; use fewer --workers")
+    except InterruptedRunError:
+        raise
+    except Exception as error:
+        # A fault of ours or of a library's (ITK raises RuntimeError) costs its case, not the run.
+        logger.debug("%s", job.case, exc_info=True)
+        kind = type(error).__name__
+        return Failure(job.case, f"{job.case}: {kind}: {error}; please report this, with -vv")
