@@ -66,6 +66,8 @@ class Training:
     # Optimiser steps an epoch; 0: as many as there are training cases.
     steps_per_epoch: int = 0
     batch_size: int = 1  # [paper]
+    # Batches whose gradients are accumulated for one step: larger batches in the same memory.
+    accumulate: int = 1
     patch_size: Size = (160, 160, 32)
     learning_rate: float = 2e-4
     # A checkpoint for inference every so many epochs (and the best, and the last).
@@ -78,6 +80,12 @@ class Training:
     save_every: int = 1
     # Largest gradient norm; 0: no clipping.
     gradient_clip: float = 0.0
+    # bf16 on CUDA; a CPU always calculates in single precision.
+    mixed_precision: bool = True
+    # Convolutions on channels-last tensors, and blocks compiled by torch.compile [ours]: the same
+    # results to rounding; tests/benchmarks/training.py measures whether they pay on a machine.
+    channels_last: bool = False
+    compile_blocks: bool = False
     seed: int = 0
     preprocessing: Preprocessing = Preprocessing()
 
@@ -174,7 +182,7 @@ class CutSegSettings(SegmentationSettings):
     # Target scans with in-plane spacing above this take part in the fine-tuning [paper].
     fine_tune_above_mm: float = 0.5
     fine_tune_epochs: int = 20
-    # Slices of a stack that take part in CUT's own losses in one step [ours].
+    # Slices of each stack that take part in CUT's own losses in one step [ours].
     gan_slices: int = 4
     # Slices translated at once; the rest of a stack waits, with activation checkpointing.
     slice_chunk: int = 8
@@ -229,6 +237,7 @@ SMALL: dict[type, dict[str, Any]] = {
         **_SMALL_SEGMENTATION,
         "epochs": 9,
         "fine_tune_epochs": 3,
+        "gan_slices": 2,
         "learning_rate": 1e-3,
     },
 }

@@ -1,18 +1,15 @@
 """Random changes of patches: off at 0, within their ranges, the same for the same generator."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
-from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
 from vsuda_cli.training.augmentation import (
     augment_intensity,
     mirror_some,
     random_curve,
-    random_patch_grid,
     random_structure_intensity,
     scale_structures,
 )
@@ -128,38 +125,3 @@ def test_a_share_of_images_is_mirrored_with_its_labels() -> None:
 
 def volume(size: tuple[int, int, int]) -> torch.Tensor:
     return torch.rand((1, 1, *size), generator=generator(4))
-
-
-@pytest.mark.parametrize("ranges", [None, OFF])
-def test_without_turn_and_scale_the_grid_cuts_the_array(ranges: Augmentation | None) -> None:
-    x = volume((9, 8, 7))
-    centre = torch.tensor([3.5, 4.0, 2.5])  # voxels 2..5, 3..5 and 2..3
-    grid = random_patch_grid(centre, (4, 3, 2), (9, 8, 7), ranges, generator())
-    assert grid.shape == (1, 4, 3, 2, 3)
-    patch = functional.grid_sample(x, grid, align_corners=True)
-    torch.testing.assert_close(patch, x[:, :, 2:6, 3:6, 2:4], atol=1e-5, rtol=0)
-
-
-def test_a_slice_of_a_thin_volume_can_be_cut() -> None:
-    x = volume((5, 5, 1))
-    grid = random_patch_grid(torch.tensor([2.0, 2.0, 0.0]), (5, 5, 1), (5, 5, 1), None, generator())
-    patch = functional.grid_sample(x, grid, align_corners=True)
-    torch.testing.assert_close(patch, x, atol=1e-5, rtol=0)
-
-
-def test_turn_and_scale_stay_in_plane_and_within_their_ranges() -> None:
-    ranges = dataclasses.replace(OFF, rotation_degrees=30, scale=0.2)
-    centre, size = torch.tensor([10.0, 10.0, 5.0]), (21, 21, 11)
-    extent = torch.tensor([20.0, 20.0, 10.0])
-    angles, zooms = [], []
-    source = generator()
-    for _ in range(200):
-        grid = random_patch_grid(centre, (3, 3, 3), size, ranges, source)
-        voxels = (grid[0].flip(-1) + 1) / 2 * extent
-        step = voxels[2, 1, 1] - voxels[1, 1, 1]
-        torch.testing.assert_close(voxels[1, 1, 1], centre, atol=1e-4, rtol=0)
-        torch.testing.assert_close(voxels[:, :, 2, 2], torch.full((3, 3), 6.0), atol=1e-4, rtol=0)
-        angles.append(math.degrees(math.atan2(step[1], step[0])))
-        zooms.append(float(step[:2].norm()))
-    assert -30.01 <= min(angles) < -20 and 20 < max(angles) <= 30.01
-    assert 0.799 <= min(zooms) < 0.85 and 1.15 < max(zooms) <= 1.201

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     import torch
 
     from vsuda_cli.networks.unet2d5 import UNet2d5
-    from vsuda_cli.training.data import Item, PatchSampler
+    from vsuda_cli.training.data import Item
     from vsuda_cli.training.engine import Validate
+    from vsuda_cli.training.sampling import PatchSampler
 
 Labelled = Sequence[tuple[CaseFile, Path]]
 
@@ -50,24 +51,27 @@ def load_labelled(
     return training, kept
 
 
-def labelled_sampler(items: list["Item"], settings: config.SegmentationSettings) -> "PatchSampler":
+def labelled_sampler(
+    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
+) -> "PatchSampler":
     """Return the sampler of labelled patches."""
-    from vsuda_cli.training.data import PatchSampler
-
-    return PatchSampler(
-        items, settings.patch_size, settings.batch_size, settings.augmentation, settings.seed
-    )
+    return _sampler(items, settings, settings.seed, device)
 
 
 def unlabelled_sampler(
-    items: list["Item"], settings: config.SegmentationSettings
+    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
 ) -> "PatchSampler":
     """Return the sampler of unlabelled patches, with a random stream of its own."""
-    from vsuda_cli.training.data import PatchSampler
+    return _sampler(items, settings, settings.seed + 1, device)
 
-    return PatchSampler(
-        items, settings.patch_size, settings.batch_size, settings.augmentation, settings.seed + 1
-    )
+
+def _sampler(
+    items: list["Item"], settings: config.SegmentationSettings, seed: int, device: "torch.device"
+) -> "PatchSampler":
+    from vsuda_cli.training.sampling import PatchSampler
+
+    count = settings.batch_size * settings.accumulate
+    return PatchSampler(items, settings.patch_size, count, settings.augmentation, seed, device)
 
 
 def validation_of(
@@ -100,7 +104,10 @@ def in_contrast(items: list["Item"], heights: "torch.Tensor") -> list["Item"]:
     """Return held-out items as the curve shows them: what the network is meant for."""
     from vsuda_cli.training.augmentation import apply_curve
 
-    return [replace(item, image=apply_curve(item.image, heights)) for item in items]
+    return [
+        replace(item, image=apply_curve(item.image, heights.to(item.image.device)))
+        for item in items
+    ]
 
 
 def pair_probabilities(images: Sequence[CaseFile], folder: Path | None) -> Labelled:
@@ -124,18 +131,16 @@ def load_pseudo_labelled(
     cases: Labelled, settings: config.SegmentationSettings, device: "torch.device"
 ) -> list["Item"]:
     """Return unlabelled images with what their probability maps are sure of as labels."""
-    from vsuda_cli.training.data import load_pseudo_item
+    from vsuda_cli.training.data import keep_near, load_pseudo_item
 
     count = len(settings.classes) + 1
     items = []
     with console.progress("Loading pseudo-labels", len(cases)) as bar:
         for image, path in cases:
             least = settings.pseudo_confidence
-            items.append(
-                load_pseudo_item(image, path, settings.preprocessing, count, least, device)
-            )
+            items.append(load_pseudo_item(image, path, settings.preprocessing, count, least))
             bar.advance(note=image.case)
-    return items
+    return keep_near(items, device)
 
 
 def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings) -> None:

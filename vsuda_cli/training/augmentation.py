@@ -1,7 +1,5 @@
 """Random changes of training patches, batched on the training device."""
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -121,30 +119,3 @@ def apply_curve(image: Tensor, heights: Tensor) -> Tensor:
     place = image.clamp(0, 1) * (len(heights) - 1)
     below = place.floor().clamp(max=len(heights) - 2).long()
     return torch.lerp(heights[below], heights[below + 1], place - below)
-
-
-def random_patch_grid(
-    centre: Tensor,
-    patch_size: tuple[int, int, int],
-    volume_size: tuple[int, int, int],
-    ranges: Augmentation | None,
-    generator: torch.Generator,
-) -> Tensor:
-    """Return a sampling grid (1, X, Y, Z, 3) for `grid_sample(align_corners=True)`.
-
-    The patch lies around `centre` (3,) in voxels, turned about the z axis and scaled within
-    `ranges`. The in-plane spacing is the same along x and y, so a turn in voxels is one in mm.
-    """
-    device = centre.device
-    angle, zoom = 0.0, 1.0
-    if ranges is not None:
-        turn, stretch = (torch.rand(2, generator=generator, device=device) * 2 - 1).tolist()
-        angle = math.radians(ranges.rotation_degrees) * turn
-        zoom = 1 + ranges.scale * stretch
-    axes = [torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2 for n in patch_size]
-    x, y, z = torch.meshgrid(*axes, indexing="ij")
-    cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
-    voxels = torch.stack((cos * x - sin * y, sin * x + cos * y, z), dim=-1) + centre
-    extent = torch.tensor([max(n - 1, 1) for n in volume_size], device=device)
-    # grid_sample wants the last array axis first, from -1 to 1.
-    return (voxels / extent * 2 - 1).flip(-1)[None]

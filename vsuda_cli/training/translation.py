@@ -11,7 +11,7 @@ from vsuda_cli.networks.initialisation import initialise_normal
 from vsuda_cli.networks.patch_discriminator import PatchDiscriminator
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.training.data import Item
-from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.translation_metric import sliced_wasserstein
 
 VALIDATION_METRIC = ("validation_distance", False)
@@ -41,10 +41,15 @@ def build_discriminator(settings: TranslationSettings) -> PatchDiscriminator:
     )
 
 
-def initialised(network: Network, generator: torch.Generator, device: torch.device) -> Network:
+def initialised(
+    network: Network,
+    generator: torch.Generator,
+    device: torch.device,
+    settings: TranslationSettings,
+) -> Network:
     """Draw a network's initial weights from `generator` and bring it to the device."""
     initialise_normal(network, generator)
-    return network.to(device)
+    return made_fast(network.to(device), settings)
 
 
 def linear_rate(settings: TranslationSettings, epoch: int) -> float:
@@ -59,6 +64,7 @@ def translate_volume(generator: ResnetGenerator, image: Tensor, device: torch.de
 
     The generator has neither dropout nor running statistics, so its mode does not matter.
     """
+    image = image.to(device)
     with torch.no_grad(), autocast(device):
         if generator.dims == 3:
             volume: Tensor = generator(image[None])[0]
