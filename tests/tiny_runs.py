@@ -57,9 +57,9 @@ LINES = {
 }
 
 
-def write_crops(folder: Path) -> None:
+def write_crops(folder: Path, seed: int = 0) -> None:
     """Write three labelled source and three target crops, one of them with large pixels."""
-    random = np.random.default_rng(0)
+    random = np.random.default_rng(seed)
     for domain, tag in (("source", "ceT1"), ("target", "hrT2")):
         for case in range(3):
             label = np.zeros(SHAPE, np.uint8)

@@ -106,11 +106,11 @@ def load_items(
 
 
 def digest(cases: Sequence[tuple[CaseFile, Path | None]]) -> str:
-    """Return the fingerprint of all files of some cases."""
+    """Return the fingerprint of all files of some cases; nothing without cases."""
     from vsuda_cli.io.fingerprint import fingerprint
 
     files = [path for image, label in cases for path in (image.path, label) if path is not None]
-    return fingerprint(files)
+    return fingerprint(files) if files else ""
 
 
 def train(

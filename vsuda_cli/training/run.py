@@ -137,10 +137,17 @@ def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) 
     if changed:
         raise VsudaError(run.folder, f"was started with other settings: {changed[0]}", remedy)
     old = read_provenance(run.folder)
-    for key in ("command", "data", "processes"):
-        if old.get(key) != provenance[key]:
-            text = f"was started with another {key}: {old.get(key)} -> {provenance[key]}"
+    # Runs of before there were several processes do not name their number.
+    for what, key in (("command", "command"), ("number of processes", "processes")):
+        was = old.get(key, 1)
+        if was != provenance[key]:
+            text = f"was started with another {what}: {was} -> {provenance[key]}"
             raise VsudaError(run.folder, text, remedy)
+    digests, now = old.get("data", {}), provenance["data"]
+    for name in sorted({*digests, *now}):
+        # An input that is not given has no digest; runs of before it existed do not name it.
+        if digests.get(name, "") != now.get(name, ""):
+            raise VsudaError(run.folder, f"was started with other data: {name} differs", remedy)
 
 
 def describe(command: str, data: dict[str, str], device: torch.device, seed: int) -> dict[str, Any]:
