@@ -144,6 +144,9 @@ class SegmentationSettings(Training):
     # the labelled images with a random intensity curve, and with random structure intensities.
     curve_share: float = 0.0
     structure_share: float = 0.0
+    # Ranges of those intensities for labels 1, 2, ..., where something is known of the contrast to
+    # be segmented; none: (0, 1) each.
+    structure_ranges: tuple[tuple[float, float], ...] = ()
     # Share of the labelled patches mirrored left to right; a crop then may look like either ear.
     mirror_share: float = 0.0
     # Least probability of a voxel's class for it to count as a pseudo-label [ours].
@@ -201,7 +204,10 @@ METHODS: dict[str, dict[str, Any]] = {
         "nce_identity": False,
         "flip_equivariance": True,
     },
+    "curve": {},
 }
+# One intensity curve is found in closed form: there is nothing to repeat [ours].
+CURVE: dict[str, Any] = {"epochs": 1, "steps_per_epoch": 1}
 # In three dimensions a step is a slab, not a slice: one a case and epoch, as deep as thin scans.
 THREE_DIMENSIONAL: dict[str, Any] = {"patch_size": (128, 128, 16), "steps_per_epoch": 0}
 
@@ -274,6 +280,7 @@ def resolve(
         if preset == "small":
             base.update(SMALL[kind])
             base.update(SMALL_THREE_DIMENSIONAL if dims == 3 else {})
+        base.update(CURVE if method == "curve" else {})
     elif preset == "small":
         base.update(SMALL[kind])
     settings = _updated(from_flat(kind, base, f"--preset {preset}"), from_file, file)

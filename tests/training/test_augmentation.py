@@ -80,7 +80,7 @@ def test_each_structure_gets_its_own_factor() -> None:
 def test_structures_get_intensities_of_their_own_in_a_share_of_images() -> None:
     x = torch.rand((400, 1, 6, 4, 1), generator=generator(3)) * 0.2 + 0.4
     labels = torch.arange(3).repeat_interleave(2).view(1, 6, 1, 1).expand(400, 6, 4, 1)
-    changed = random_structure_intensity(x, labels, 0.5, 2, generator())
+    changed = random_structure_intensity(x, labels, 0.5, ((0, 1), (0, 1)), generator())
     assert torch.equal(changed[:, :, :2], x[:, :, :2])  # the background
     moved = (changed - x).abs().amax(dim=(1, 2, 3, 4)) > 1e-3
     assert 0.4 < moved.float().mean() < 0.6
@@ -88,7 +88,17 @@ def test_structures_get_intensities_of_their_own_in_a_share_of_images() -> None:
     assert means.min() < 0.1 and means.max() > 0.9
     correlation = torch.corrcoef(means.T)[0, 1]
     assert correlation.abs() < 0.3
-    assert torch.equal(random_structure_intensity(x, labels, 0.0, 2, generator()), x)
+    assert torch.equal(random_structure_intensity(x, labels, 0.0, ((0, 1),), generator()), x)
+
+
+def test_structures_stay_within_their_ranges() -> None:
+    x = torch.full((100, 1, 3, 1, 1), 0.4)
+    labels = torch.arange(3).view(1, 3, 1, 1).expand(100, 3, 1, 1)
+    ranges = ((0.3, 0.8), (0.9, 1.0))
+    changed = random_structure_intensity(x, labels, 1.0, ranges, generator())[:, 0, :, 0, 0]
+    for structure, (low, high) in enumerate(ranges, start=1):
+        found = changed[:, structure]
+        assert low <= found.min() < low + 0.1 and high - 0.1 < found.max() <= high
 
 
 def test_curves_are_functions_of_intensity_and_not_always_rising() -> None:

@@ -44,6 +44,7 @@ def item(case: str, size: tuple[int, int, int] = (8, 7, 6), labelled: bool = Tru
         ("ldn_12_R", "ldn_12"),
         ("ldn_12_L_e080", "ldn_12"),
         ("ldn_12_e5", "ldn_12"),
+        ("ldn_12_R_e001_e080", "ldn_12"),
         ("ldn_12", "ldn_12"),
         ("a_R_b", "a_R_b"),
         ("a_Rb", "a_Rb"),

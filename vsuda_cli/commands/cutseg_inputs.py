@@ -34,7 +34,7 @@ def translation_settings(
     if metadata["command"] != "translate-train":
         raise VsudaError(folder, f"is a run of {metadata['command']}", remedy)
     stored = config.from_dict(config.TranslationSettings, metadata["settings"], weights)
-    if stored.method == "cyclegan" or stored.dims != 2:
+    if stored.method not in ("cut", "fastcut") or stored.dims != 2:
         raise VsudaError(folder, f"is a {stored.dims}D {stored.method}", remedy)
     segmenting.refuse_other_preprocessing(folder, stored, settings)
     return stored

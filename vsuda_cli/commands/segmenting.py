@@ -102,7 +102,7 @@ def contrast_between(
 
 def in_contrast(items: list["Item"], heights: "torch.Tensor") -> list["Item"]:
     """Return held-out items as the curve shows them: what the network is meant for."""
-    from vsuda_cli.training.augmentation import apply_curve
+    from vsuda_cli.networks.contrast_curve import apply_curve
 
     return [
         replace(item, image=apply_curve(item.image, heights.to(item.image.device)))

@@ -16,7 +16,11 @@ def translate_train(
     options: TrainingOptions,
     method: Annotated[
         str | None,
-        typer.Option("--method", metavar="cyclegan|cut|fastcut", help="[default: cyclegan]"),
+        typer.Option(
+            "--method",
+            metavar="cyclegan|cut|fastcut|curve",
+            help="Networks, or one intensity curve fitted to aligned crops. [default: cyclegan]",
+        ),
     ] = None,
     dims: Annotated[
         int | None,
@@ -50,16 +54,24 @@ def translate_train(
     )
     from vsuda_cli.commands.translation_guide import load_guide
     from vsuda_cli.config import Augmentation, TranslationSettings
+    from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.cases import CaseFile, find_images, labelled_images
+    from vsuda_cli.training.curve import Curve
     from vsuda_cli.training.cut import Cut
     from vsuda_cli.training.cyclegan import CycleGan
     from vsuda_cli.training.data import split
     from vsuda_cli.training.sampling import Batches, PatchSampler
-    from vsuda_cli.training.translation import VALIDATION_METRIC, validation_distance
+    from vsuda_cli.training.translation import (
+        VALIDATION_METRIC,
+        Translator,
+        validation_distance,
+    )
 
     settings = resolve_settings(TranslationSettings, options, method=method, dims=dims)
     from_images: list[tuple[CaseFile, Path | None]] = [(i, None) for i in find_images(source)]
     if segmenter is not None:
+        if settings.method == "curve":
+            raise VsudaError("--segmenter", "cannot guide a curve", "choose a network by --method")
         from_images = list(labelled_images(source))
     to_images = [(image, None) for image in find_images(target)]
     device = begin(run, options)
@@ -76,8 +88,11 @@ def translate_train(
         sources, held_sources = split(first, settings.validation_fraction, settings.seed)
         targets, held_targets = split(second, settings.validation_fraction, settings.seed)
         console.say(f"{len(sources)} source and {len(targets)} target images to train on")
-        objective: CycleGan | Cut
-        if settings.method == "cyclegan":
+        objective: CycleGan | Cut | Curve
+        if settings.method == "curve":
+            objective = Curve(sources, targets, device)
+            generator: Translator = objective.generator
+        elif settings.method == "cyclegan":
             objective = CycleGan(settings, device)
             generator = objective.to_target
         else:
@@ -89,7 +104,7 @@ def translate_train(
             "source": PatchSampler(sources, size, count, None, seed, device),
             "target": PatchSampler(targets, size, count, None, seed + 1, device),
         }
-        if guide is not None:
+        if guide is not None and not isinstance(objective, Curve):
             objective.guide = guide.judge
             still = Augmentation(rotation_degrees=0, scale=0)
             # One volume for each part of a batch: a stack is many slices.

@@ -1,10 +1,13 @@
 """Random changes of training patches, batched on the training device."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
+from vsuda_cli.networks.contrast_curve import apply_curve
 
 # Control points of the smooth field along each axis.
 BIAS_POINTS = 4
@@ -67,24 +70,30 @@ def mirror_some(
 
 
 def random_structure_intensity(
-    images: Tensor, labels: Tensor, share: float, classes: int, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    share: float,
+    ranges: Sequence[tuple[float, float]],
+    generator: torch.Generator,
 ) -> Tensor:
-    """Give each labelled structure a random mean intensity and strength of texture.
+    """Give labelled structures a random mean intensity, each within its range, and texture.
 
-    images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z). A `share` of the images is changed, all
-    their structures independently; after SynthSeg (Billot et al. 2023), which draws them all.
+    images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z); `ranges` are those of labels 1, 2, ...
+    A `share` of the images is changed, all their structures independently, their own texture kept
+    at a random strength; after SynthSeg (Billot et al. 2023), which draws every image anew.
     """
     varied = images.clone()
     for image, label in zip(varied, labels, strict=True):
         # Drawn even where nothing changes, so that one image's labels do not move the next draws.
-        chosen, *draws = torch.rand(1 + 2 * classes, generator=generator, device=images.device)
+        chosen, *draws = torch.rand(1 + 2 * len(ranges), generator=generator, device=images.device)
         if chosen >= share:
             continue
-        for structure in range(1, classes + 1):
+        for structure, (low, high) in enumerate(ranges, start=1):
             inside = (label == structure)[None]
-            mean, texture = draws[2 * structure - 2 : 2 * structure]
+            place, texture = draws[2 * structure - 2 : 2 * structure]
             if inside.any():
                 voxels = image[inside]
+                mean = low + (high - low) * place
                 image[inside] = mean + texture * (voxels - voxels.mean())
     return varied.clamp(0, 1)
 
@@ -114,8 +123,3 @@ def random_curve(
     return varied
 
 
-def apply_curve(image: Tensor, heights: Tensor) -> Tensor:
-    """Send intensities in [0, 1] through the piecewise linear curve of equidistant heights (N,)."""
-    place = image.clamp(0, 1) * (len(heights) - 1)
-    below = place.floor().clamp(max=len(heights) - 2).long()
-    return torch.lerp(heights[below], heights[below + 1], place - below)

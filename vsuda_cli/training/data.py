@@ -22,8 +22,8 @@ logger = logging.getLogger(__name__)
 
 # Share of a GPU's free memory that one set of cases may take; the rest is for the networks.
 MEMORY_SHARE = 0.4
-# What a crop's ear and a pseudo-image's checkpoint add to the subject's case id.
-_SUFFIX = re.compile(r"(_[RL])?(_e\d+)?$")
+# What a crop's ear and a pseudo-image's checkpoints add to the subject's case id.
+_SUFFIX = re.compile(r"(_[RL])?(_e\d+)*$")
 
 
 @dataclass(frozen=True)

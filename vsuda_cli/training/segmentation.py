@@ -192,9 +192,9 @@ def vary_intensity(
     if settings.curve_share > 0:
         images = random_curve(images, settings.curve_share, generator, contrast)
     if settings.structure_share > 0:
-        count = len(settings.classes)
+        ranges = settings.structure_ranges or ((0.0, 1.0),) * len(settings.classes)
         images = random_structure_intensity(
-            images, labels, settings.structure_share, count, generator
+            images, labels, settings.structure_share, ranges, generator
         )
     return augment_intensity(images, settings.augmentation, generator)
 

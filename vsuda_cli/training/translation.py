@@ -7,6 +7,8 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vsuda_cli.config import TranslationSettings
+from vsuda_cli.images.contrast import CURVE_POINTS
+from vsuda_cli.networks.contrast_curve import ContrastCurve
 from vsuda_cli.networks.initialisation import initialise_normal
 from vsuda_cli.networks.patch_discriminator import PatchDiscriminator
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
@@ -19,6 +21,7 @@ VALIDATION_METRIC = ("validation_distance", False)
 SLICES_AT_ONCE = 8
 
 Network = TypeVar("Network", bound=torch.nn.Module)
+Translator = ResnetGenerator | ContrastCurve
 
 
 def build_generator(settings: TranslationSettings) -> ResnetGenerator:
@@ -29,6 +32,11 @@ def build_generator(settings: TranslationSettings) -> ResnetGenerator:
         settings.residual_blocks,
         antialias=settings.method != "cyclegan",
     )
+
+
+def build_translator(settings: TranslationSettings) -> Translator:
+    """Return what a run of these settings exports: a generator, or a curve."""
+    return ContrastCurve(CURVE_POINTS) if settings.method == "curve" else build_generator(settings)
 
 
 def build_discriminator(settings: TranslationSettings) -> PatchDiscriminator:
@@ -59,7 +67,7 @@ def linear_rate(settings: TranslationSettings, epoch: int) -> float:
     return settings.learning_rate * share
 
 
-def translate_volume(generator: ResnetGenerator, image: Tensor, device: torch.device) -> Tensor:
+def translate_volume(generator: Translator, image: Tensor, device: torch.device) -> Tensor:
     """Return the translation (1, X, Y, Z) of an image (1, X, Y, Z); 2D networks go slice by slice.
 
     The generator has neither dropout nor running statistics, so its mode does not matter.
@@ -96,7 +104,7 @@ def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Te
 
 
 def validation_distance(
-    generator: ResnetGenerator, source: list[Item], target: list[Item], device: torch.device
+    generator: Translator, source: list[Item], target: list[Item], device: torch.device
 ) -> dict[str, float]:
     """Return how far translated held-out sources are from held-out targets; smaller is better."""
     if not source or not target:
