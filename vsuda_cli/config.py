@@ -144,8 +144,8 @@ class SegmentationSettings(Training):
     # the labelled images with a random intensity curve, and with random structure intensities.
     curve_share: float = 0.0
     structure_share: float = 0.0
-    # Ranges of those intensities for labels 1, 2, ..., where something is known of the contrast to
-    # be segmented; none: (0, 1) each.
+    # Ranges of the intensities of labels 1, 2, ..., where something is known of the contrast to be
+    # segmented (fluid is bright in T2); none: (0, 1) each. Curves keep to them too.
     structure_ranges: tuple[tuple[float, float], ...] = ()
     # Share of the labelled patches mirrored left to right; a crop then may look like either ear.
     mirror_share: float = 0.0

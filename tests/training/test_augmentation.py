@@ -7,7 +7,9 @@ import torch
 
 from vsuda_cli.config import Augmentation
 from vsuda_cli.training.augmentation import (
+    CurvePrior,
     augment_intensity,
+    expected_curve,
     mirror_some,
     random_curve,
     random_structure_intensity,
@@ -103,24 +105,39 @@ def test_structures_stay_within_their_ranges() -> None:
 
 def test_curves_are_functions_of_intensity_and_not_always_rising() -> None:
     x = torch.linspace(0, 1, 50).view(1, 1, 50, 1, 1).repeat(200, 1, 1, 2, 1)
-    changed = random_curve(x, 0.5, generator())
+    changed = random_curve(x, 0.5, CurvePrior(), generator())
     assert torch.equal(changed[:, :, :, 0], changed[:, :, :, 1])  # the same grey, the same result
     moved = (changed - x).abs().amax(dim=(1, 2, 3, 4)) > 1e-3
     assert 0.35 < moved.float().mean() < 0.65
     steps = changed[moved, 0, :, 0, 0].diff(dim=1)
     assert (steps < 0).any(dim=1).float().mean() > 0.8
     assert changed.min() >= 0 and changed.max() <= 1
-    assert torch.equal(random_curve(x, 0.0, generator()), x)
+    assert torch.equal(random_curve(x, 0.0, CurvePrior(), generator()), x)
 
 
 def test_curves_around_a_known_one_reach_from_it_to_random_ones() -> None:
     x = torch.linspace(0, 1, 11).view(1, 1, 11, 1, 1).repeat(300, 1, 1, 1, 1)
     negative = torch.linspace(1, 0, 11)
-    changed = random_curve(x, 1.0, generator(), around=negative)[:, 0, :, 0, 0]
+    changed = random_curve(x, 1.0, CurvePrior(around=negative), generator())[:, 0, :, 0, 0]
     distance = (changed - negative).abs().mean(dim=1)
     assert distance.min() < 0.01
     assert distance.max() > 0.25
     assert (changed.mean(dim=0) - negative).abs().max() < 0.3
+
+
+def test_at_anchors_curves_keep_to_their_ranges_and_dark_stays_dark() -> None:
+    x = torch.linspace(0, 1, 41).view(1, 1, 41, 1, 1).repeat(300, 1, 1, 1, 1)
+    prior = CurvePrior(anchors=torch.tensor([(0.875, 0.3, 0.8), (0.2, 0.7, 1.0)]))
+    changed = random_curve(x, 1.0, prior, generator())[:, 0, :, 0, 0]
+    assert changed[:, 0].max() < 0.05
+    tumour, fluid, between = changed[:, 35], changed[:, 8], changed[:, 22]
+    assert tumour.min() >= 0.28 and tumour.max() <= 0.82
+    assert fluid.min() >= 0.65 and fluid.max() <= 1.0
+    assert between.min() < 0.2 and between.max() > 0.8
+    expected = expected_curve(prior, torch.device("cpu"))
+    assert expected[35].item() == pytest.approx(0.55, abs=0.02)
+    assert expected[8].item() == pytest.approx(0.85, abs=0.03)
+    assert expected_curve(CurvePrior(), torch.device("cpu"))[20] == 0.5
 
 
 def test_a_share_of_images_is_mirrored_with_its_labels() -> None:

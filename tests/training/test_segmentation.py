@@ -10,6 +10,7 @@ from monai.losses import DiceCELoss
 from torch import Tensor
 
 from vsuda_cli.config import Augmentation, SegmentationSettings, UNet
+from vsuda_cli.training.augmentation import CurvePrior
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.segmentation import (
     Segmentation,
@@ -129,7 +130,7 @@ def test_pseudo_labelled_images_are_learnt_from_in_their_own_contrast() -> None:
 def test_random_curves_lie_around_a_known_one() -> None:
     settings = dataclasses.replace(TOY, curve_share=1.0)
     objective = Segmentation(settings, CPU)
-    objective.contrast = torch.tensor([1.0, 0.0])  # the negative
+    objective.contrast = CurvePrior(around=torch.tensor([1.0, 0.0]))  # the negative
     batch = {name: value.expand(64, *value.shape[1:]) for name, value in toy_batch().items()}
     images, _ = objective.augmented(batch)
     centred = [x - x.mean(dim=(1, 2, 3, 4), keepdim=True) for x in (images, batch["labelled"])]

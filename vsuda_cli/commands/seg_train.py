@@ -84,10 +84,10 @@ def seg_train(
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         objective = Segmentation(settings, device)
         samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
-        if settings.curve_share > 0 and real:
+        if settings.curve_share > 0:
             target = load_items("Loading target images", real, settings.preprocessing, 1, device)
-            objective.contrast = segmenting.contrast_between(training, target, device)
-            kept = segmenting.in_contrast(kept, objective.contrast)
+            objective.contrast = segmenting.curve_prior(training, target, settings, device)
+            kept = segmenting.as_expected(kept, objective.contrast, device)
         if guesses:
             guessed = segmenting.load_pseudo_labelled(guesses, settings, device)
             samplers["pseudo"] = segmenting.unlabelled_sampler(guessed, settings, device)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from vsuda_cli.networks.unet2d5 import UNet2d5
+    from vsuda_cli.training.augmentation import CurvePrior
     from vsuda_cli.training.data import Item
     from vsuda_cli.training.engine import Validate
     from vsuda_cli.training.sampling import PatchSampler
@@ -86,24 +87,59 @@ def validation_of(
     return lambda: validation_dice(network(), items, settings.classes, device)
 
 
-def contrast_between(
-    labelled: list["Item"], unlabelled: list["Item"], device: "torch.device"
-) -> "torch.Tensor":
-    """Return the heights of the curve that gives labelled crops the contrast of unlabelled ones."""
+def curve_prior(
+    labelled: list["Item"],
+    unlabelled: list["Item"],
+    settings: config.SegmentationSettings,
+    device: "torch.device",
+) -> "CurvePrior":
+    """Return what is known of the curve from labelled crops to the contrast to be segmented.
+
+    With unlabelled crops of that contrast, the curve between both; with structure_ranges, where
+    the structures' own intensities go.
+    """
     import torch
 
     from vsuda_cli.images.contrast import fit_curve
+    from vsuda_cli.training.augmentation import CurvePrior
 
-    arrays = [[item.image[0].cpu().numpy() for item in items] for items in (labelled, unlabelled)]
-    heights = fit_curve(*arrays)
-    console.say(f"contrast curve: {' '.join(f'{height:.2f}' for height in heights)}")
-    return torch.from_numpy(heights).float().to(device)
+    around = anchors = None
+    if unlabelled:
+        both = [[item.image[0].cpu().numpy() for item in some] for some in (labelled, unlabelled)]
+        heights = fit_curve(*both)
+        console.say(f"contrast curve: {' '.join(f'{height:.2f}' for height in heights)}")
+        around = torch.from_numpy(heights).float().to(device)
+    if settings.structure_ranges:
+        means = structure_means(labelled, len(settings.classes))
+        rows = [
+            (mean, *limits)
+            for mean, limits in zip(means, settings.structure_ranges, strict=False)
+            if mean is not None
+        ]
+        anchors = torch.tensor(rows, device=device)
+    return CurvePrior(around, anchors)
 
 
-def in_contrast(items: list["Item"], heights: "torch.Tensor") -> list["Item"]:
-    """Return held-out items as the curve shows them: what the network is meant for."""
+def structure_means(items: list["Item"], count: int) -> list[float | None]:
+    """Return the mean intensity of labels 1 to `count` over all items, None where none has it."""
+    means: list[float | None] = []
+    for value in range(1, count + 1):
+        sums = voxels = 0.0
+        for item in items:
+            if item.label is not None:
+                inside = item.label == value
+                sums += float(item.image[0][inside].sum())
+                voxels += int(inside.sum())
+        means.append(sums / voxels if voxels else None)
+    return means
+
+
+def as_expected(items: list["Item"], prior: "CurvePrior", device: "torch.device") -> list["Item"]:
+    """Return held-out items in the contrast that is expected: what the network is meant for."""
     from vsuda_cli.networks.contrast_curve import apply_curve
+    from vsuda_cli.training.augmentation import expected_curve
 
+    heights = expected_curve(prior, device)
     return [
         replace(item, image=apply_curve(item.image, heights.to(item.image.device)))
         for item in items

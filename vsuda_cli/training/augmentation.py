@@ -1,6 +1,7 @@
 """Random changes of training patches, batched on the training device."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,7 +12,10 @@ from vsuda_cli.networks.contrast_curve import apply_curve
 
 # Control points of the smooth field along each axis.
 BIAS_POINTS = 4
+# Random heights of a curve, the points that it is drawn on, and how far an anchor reaches.
 CURVE_POINTS = 6
+FINE_POINTS = 41
+ANCHOR_WIDTH = 0.06
 
 
 def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
@@ -98,28 +102,70 @@ def random_structure_intensity(
     return varied.clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class CurvePrior:
+    """What is known of the curve from one contrast to another.
+
+    around: heights (N,) of a curve that it resembles. anchors: (K, 3) rows of an intensity and the
+    lowest and highest value that it may go to.
+    """
+
+    around: Tensor | None = None
+    anchors: Tensor | None = None
+
+
 def random_curve(
-    images: Tensor, share: float, generator: torch.Generator, around: Tensor | None = None
+    images: Tensor, share: float, prior: CurvePrior, generator: torch.Generator
 ) -> Tensor:
     """Send a `share` of images (B, 1, X, Y, Z) in [0, 1] through random piecewise linear curves.
 
-    Rising or not: tissue may change its order of brightness, as between two contrasts. Where the
-    heights of a known curve are given in `around` (N,), an image's own curve lies a random part of
-    the way from it to a random one.
+    Rising or not: tissue may change its order of brightness, as between two contrasts. Where a
+    curve is known about, an image's own lies a random part of the way from it to a random one. At
+    anchors it bends to a value within their ranges, and what gave no signal stays dark.
     """
     device = images.device
     varied = images.clone()
     for image in varied:
         chosen, distance = torch.rand(2, generator=generator, device=device)
-        heights = torch.rand(CURVE_POINTS, generator=generator, device=device)
-        if chosen >= share:
-            continue
-        if around is not None:
-            finer = functional.interpolate(
-                heights[None, None], size=len(around), mode="linear", align_corners=True
-            )
-            heights = torch.lerp(around, finer[0, 0], distance)
-        image.copy_(apply_curve(image, heights))
+        coarse = torch.rand(CURVE_POINTS, generator=generator, device=device)
+        heights = _as_fine(coarse)
+        if prior.around is not None:
+            heights = torch.lerp(_as_fine(prior.around), heights, distance)
+        if prior.anchors is not None:
+            places = torch.rand(len(prior.anchors), generator=generator, device=device)
+            heights = _anchored(heights, prior.anchors, places)
+        if chosen < share:
+            image.copy_(apply_curve(image, heights))
     return varied
+
+
+def expected_curve(prior: CurvePrior, device: torch.device) -> Tensor:
+    """Return the heights in the middle of what is known; without a known curve from no change."""
+    start = torch.linspace(0, 1, FINE_POINTS, device=device)
+    heights = start if prior.around is None else _as_fine(prior.around)
+    if prior.anchors is None:
+        return heights
+    middle = torch.full((len(prior.anchors),), 0.5, device=device)
+    return _anchored(heights, prior.anchors, middle)
+
+
+def _as_fine(heights: Tensor) -> Tensor:
+    fine = functional.interpolate(
+        heights[None, None], size=FINE_POINTS, mode="linear", align_corners=True
+    )
+    return fine[0, 0]
+
+
+def _anchored(heights: Tensor, anchors: Tensor, places: Tensor) -> Tensor:
+    """Bend a curve to a value in each anchor's range, `places` of the way from low to high."""
+    intensities, low, high = anchors.T
+    at = torch.cat([intensities.new_zeros(1), intensities])
+    values = torch.cat([low.new_zeros(1), low + places * (high - low)])
+    points = torch.linspace(0, 1, len(heights), device=heights.device)
+    near = torch.exp(-(((points[:, None] - at) / ANCHOR_WIDTH) ** 2))
+    total = near.sum(dim=1)
+    # Between two anchors each has its share; far from all, the curve is what it was.
+    pull = (near @ values) / total.clamp(min=1e-6)
+    return torch.lerp(heights, pull, total.clamp(max=1))
 
 

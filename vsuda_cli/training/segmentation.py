@@ -11,6 +11,7 @@ from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import ranks
 from vsuda_cli.training.augmentation import (
+    CurvePrior,
     augment_intensity,
     mirror_some,
     random_curve,
@@ -104,8 +105,8 @@ class Segmentation:
             weight_decay=settings.weight_decay,
         )
         self._generator = torch.Generator(device).manual_seed(settings.seed)
-        # Heights of the curve from the labelled images' contrast to the one to be segmented.
-        self.contrast: Tensor | None = None
+        # What is known of the curve from the labelled images' contrast to the one to be segmented.
+        self.contrast = CurvePrior()
 
     def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the polynomially falling learning rate."""
@@ -180,17 +181,17 @@ def vary_intensity(
     labels: Tensor,
     settings: SegmentationSettings,
     generator: torch.Generator,
-    contrast: Tensor | None = None,
+    contrast: CurvePrior,
 ) -> Tensor:
     """Return labelled images (B, 1, X, Y, Z) in [0, 1] with random intensities.
 
     What the settings switch on, from the labelled structures' own intensities to the whole image's;
-    `contrast` (N,) are the heights of the curve that random curves are drawn around.
+    `contrast` is what is known of the curve that they go through.
     """
     if settings.structure_factors:
         images = scale_structures(images, labels, settings.structure_factors, generator)
     if settings.curve_share > 0:
-        images = random_curve(images, settings.curve_share, generator, contrast)
+        images = random_curve(images, settings.curve_share, contrast, generator)
     if settings.structure_share > 0:
         ranges = settings.structure_ranges or ((0.0, 1.0),) * len(settings.classes)
         images = random_structure_intensity(
