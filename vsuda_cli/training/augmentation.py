@@ -167,5 +167,3 @@ def _anchored(heights: Tensor, anchors: Tensor, places: Tensor) -> Tensor:
     # Between two anchors each has its share; far from all, the curve is what it was.
     pull = (near @ values) / total.clamp(min=1e-6)
     return torch.lerp(heights, pull, total.clamp(max=1))
-
-
