@@ -54,6 +54,8 @@ class Augmentation:
     brightness: float = 0.1
     noise: float = 0.05
     bias: float = 0.2
+    # Largest in-plane blur, as the sigma of a Gaussian in voxels.
+    blur: float = 0.0
     # How often a patch is centred on a labelled voxel, so that small structures are seen.
     foreground: float = 0.67
 
@@ -144,6 +146,8 @@ class SegmentationSettings(Training):
     # the labelled images with a random intensity curve, and with random structure intensities.
     curve_share: float = 0.0
     structure_share: float = 0.0
+    # The largest part of the way from the curve fitted to --unlabelled crops to a random one.
+    curve_distance: float = 1.0
     # Ranges of the intensities of labels 1, 2, ..., where something is known of the contrast to be
     # segmented (fluid is bright in T2); none: (0, 1) each. Curves keep to them too.
     structure_ranges: tuple[tuple[float, float], ...] = ()

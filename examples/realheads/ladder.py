@@ -8,6 +8,7 @@ import argparse
 import csv
 import json
 import statistics
+import sys
 from pathlib import Path
 
 COLUMNS = ("VS_Dice", "VS_ASSD", "cochlea_Dice", "cochlea_ASSD")
@@ -29,7 +30,7 @@ def main() -> None:
     options.json.write_text(json.dumps(rungs, indent=1) + "\n")
     table = markdown(rungs)
     options.markdown.write_text(table)
-    print(table, end="")
+    sys.stdout.write(table)
 
 
 def read(path: Path) -> dict[str, object]:

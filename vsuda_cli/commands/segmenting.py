@@ -117,7 +117,7 @@ def curve_prior(
             if mean is not None
         ]
         anchors = torch.tensor(rows, device=device)
-    return CurvePrior(around, anchors)
+    return CurvePrior(around, anchors, settings.curve_distance)
 
 
 def structure_means(items: list["Item"], count: int) -> list[float | None]:
@@ -136,14 +136,16 @@ def structure_means(items: list["Item"], count: int) -> list[float | None]:
 
 def as_expected(items: list["Item"], prior: "CurvePrior", device: "torch.device") -> list["Item"]:
     """Return held-out items in the contrast that is expected: what the network is meant for."""
-    from vsuda_cli.networks.contrast_curve import apply_curve
+    from vsuda_cli.networks.contrast_curve import apply_curve, smooth_in_plane
     from vsuda_cli.training.augmentation import expected_curve
 
     heights = expected_curve(prior, device)
-    return [
-        replace(item, image=apply_curve(item.image, heights.to(item.image.device)))
-        for item in items
-    ]
+    shown = []
+    for item in items:
+        smooth = smooth_in_plane(item.image, (1, 2))
+        image = apply_curve(smooth, heights.to(smooth.device))
+        shown.append(replace(item, image=image))
+    return shown
 
 
 def pair_probabilities(images: Sequence[CaseFile], folder: Path | None) -> Labelled:

@@ -8,10 +8,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
-from vsuda_cli.networks.contrast_curve import apply_curve
+from vsuda_cli.networks.contrast_curve import apply_curve, smooth_in_plane
 
 # Control points of the smooth field along each axis.
 BIAS_POINTS = 4
+# Voxels on each side that a blur sums over; two sigmas of 1.5.
+BLUR_REACH = 3
 # Random heights of a curve, the points that it is drawn on, and how far an anchor reaches.
 CURVE_POINTS = 6
 FINE_POINTS = 41
@@ -19,7 +21,8 @@ ANCHOR_WIDTH = 0.06
 
 
 def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
-    """Return images (B, 1, X, Y, Z) in [0, 1] with random gamma, contrast, bias field and noise.
+    """Return images (B, 1, X, Y, Z) in [0, 1] with random blur, gamma, contrast, bias field
+    and noise.
 
     Each image of the batch draws its own parameters; geometry stays.
     """
@@ -29,6 +32,8 @@ def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Gen
         unit = torch.rand(len(images), generator=generator, device=device) * 2 - 1
         return unit.view(-1, 1, 1, 1, 1)
 
+    if ranges.blur:
+        images = _blurred(images, ranges.blur * (draw() + 1) / 2)
     changed = images.clamp(1e-6, 1) ** torch.exp(ranges.gamma * draw())
     if ranges.bias:
         points = (len(images), 1, BIAS_POINTS, BIAS_POINTS, BIAS_POINTS)
@@ -43,6 +48,21 @@ def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Gen
         noise = torch.randn(changed.shape, generator=generator, device=device)
         changed = changed + level * noise
     return changed.clamp(0, 1)
+
+
+def _blurred(images: Tensor, sigmas: Tensor) -> Tensor:
+    """Blur each image (B, 1, X, Y, Z) in plane by a Gaussian of its own sigma, in voxels."""
+    reach = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=images.device, dtype=images.dtype)
+    kernels = torch.exp(-(reach**2) / (2 * sigmas.view(-1, 1).clamp(min=1e-3) ** 2))
+    kernels = (kernels / kernels.sum(dim=1, keepdim=True))[:, None]
+    count = len(images)
+    # Each image is a channel of its own, so that one call blurs all.
+    stack = images.transpose(0, 1)
+    margin = (0, 0, BLUR_REACH, BLUR_REACH, BLUR_REACH, BLUR_REACH)
+    stack = functional.pad(stack, margin, mode="replicate")
+    stack = functional.conv3d(stack, kernels[..., None, None], groups=count)
+    stack = functional.conv3d(stack, kernels[:, :, None, :, None], groups=count)
+    return stack.transpose(0, 1)
 
 
 def scale_structures(
@@ -112,6 +132,8 @@ class CurvePrior:
 
     around: Tensor | None = None
     anchors: Tensor | None = None
+    # The largest part of the way from `around` to a random curve.
+    distance: float = 1.0
 
 
 def random_curve(
@@ -130,12 +152,12 @@ def random_curve(
         coarse = torch.rand(CURVE_POINTS, generator=generator, device=device)
         heights = _as_fine(coarse)
         if prior.around is not None:
-            heights = torch.lerp(_as_fine(prior.around), heights, distance)
+            heights = torch.lerp(_as_fine(prior.around), heights, prior.distance * distance)
         if prior.anchors is not None:
             places = torch.rand(len(prior.anchors), generator=generator, device=device)
             heights = _anchored(heights, prior.anchors, places)
         if chosen < share:
-            image.copy_(apply_curve(image, heights))
+            image.copy_(apply_curve(smooth_in_plane(image, (1, 2)), heights))
     return varied
 
 
