@@ -75,8 +75,9 @@ def _root(
 
 def main() -> NoReturn:
     """Run `vsuda`; every outcome ends here as one of the exit codes 0, 1, 2 and 130."""
-    # A requeued or cancelled job gets SIGTERM; it ends as Ctrl-C does.
-    signal.signal(signal.SIGTERM, _interrupt)
+    # A requeued or cancelled job gets SIGTERM or SIGUSR1; it ends as Ctrl-C does.
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, _interrupt)
     sys.exit(_run())
 
 

@@ -54,6 +54,8 @@ class Augmentation:
     brightness: float = 0.1
     noise: float = 0.05
     bias: float = 0.2
+    # Largest in-plane blur, as the sigma of a Gaussian in voxels.
+    blur: float = 0.0
     # How often a patch is centred on a labelled voxel, so that small structures are seen.
     foreground: float = 0.67
 
@@ -66,6 +68,8 @@ class Training:
     # Optimiser steps an epoch; 0: as many as there are training cases.
     steps_per_epoch: int = 0
     batch_size: int = 1  # [paper]
+    # Batches whose gradients are accumulated for one step: larger batches in the same memory.
+    accumulate: int = 1
     patch_size: Size = (160, 160, 32)
     learning_rate: float = 2e-4
     # A checkpoint for inference every so many epochs (and the best, and the last).
@@ -78,6 +82,12 @@ class Training:
     save_every: int = 1
     # Largest gradient norm; 0: no clipping.
     gradient_clip: float = 0.0
+    # bf16 on CUDA; a CPU always calculates in single precision.
+    mixed_precision: bool = True
+    # Convolutions on channels-last tensors, and blocks compiled by torch.compile [ours]: the same
+    # results to rounding; tests/benchmarks/training.py measures whether they pay on a machine.
+    channels_last: bool = False
+    compile_blocks: bool = False
     seed: int = 0
     preprocessing: Preprocessing = Preprocessing()
 
@@ -136,6 +146,11 @@ class SegmentationSettings(Training):
     # the labelled images with a random intensity curve, and with random structure intensities.
     curve_share: float = 0.0
     structure_share: float = 0.0
+    # The largest part of the way from the curve fitted to --unlabelled crops to a random one.
+    curve_distance: float = 1.0
+    # Ranges of the intensities of labels 1, 2, ..., where something is known of the contrast to be
+    # segmented (fluid is bright in T2); none: (0, 1) each. Curves keep to them too.
+    structure_ranges: tuple[tuple[float, float], ...] = ()
     # Share of the labelled patches mirrored left to right; a crop then may look like either ear.
     mirror_share: float = 0.0
     # Least probability of a voxel's class for it to count as a pseudo-label [ours].
@@ -174,7 +189,7 @@ class CutSegSettings(SegmentationSettings):
     # Target scans with in-plane spacing above this take part in the fine-tuning [paper].
     fine_tune_above_mm: float = 0.5
     fine_tune_epochs: int = 20
-    # Slices of a stack that take part in CUT's own losses in one step [ours].
+    # Slices of each stack that take part in CUT's own losses in one step [ours].
     gan_slices: int = 4
     # Slices translated at once; the rest of a stack waits, with activation checkpointing.
     slice_chunk: int = 8
@@ -193,7 +208,10 @@ METHODS: dict[str, dict[str, Any]] = {
         "nce_identity": False,
         "flip_equivariance": True,
     },
+    "curve": {},
 }
+# One intensity curve is found in closed form: there is nothing to repeat [ours].
+CURVE: dict[str, Any] = {"epochs": 1, "steps_per_epoch": 1}
 # In three dimensions a step is a slab, not a slice: one a case and epoch, as deep as thin scans.
 THREE_DIMENSIONAL: dict[str, Any] = {"patch_size": (128, 128, 16), "steps_per_epoch": 0}
 
@@ -229,6 +247,7 @@ SMALL: dict[type, dict[str, Any]] = {
         **_SMALL_SEGMENTATION,
         "epochs": 9,
         "fine_tune_epochs": 3,
+        "gan_slices": 2,
         "learning_rate": 1e-3,
     },
 }
@@ -265,6 +284,7 @@ def resolve(
         if preset == "small":
             base.update(SMALL[kind])
             base.update(SMALL_THREE_DIMENSIONAL if dims == 3 else {})
+        base.update(CURVE if method == "curve" else {})
     elif preset == "small":
         base.update(SMALL[kind])
     settings = _updated(from_flat(kind, base, f"--preset {preset}"), from_file, file)

@@ -4,12 +4,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
@@ -81,10 +81,22 @@ class RateColumn(ProgressColumn):
         return Text(f"{speed:.2f}/s" if speed else "-/s", style="progress.data.speed")
 
 
+class _NoteBelow(Progress):
+    """A bar with a line of its own for the note."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(task.fields["note"], style="dim")
+
+
 @contextmanager
-def progress(title: str, total: int) -> Iterator["Bar"]:
-    """A progress bar with rate and time left on a terminal; nothing where stderr is a file."""
-    columns = (
+def progress(title: str, total: int, *, note_below: bool = False) -> Iterator["Bar"]:
+    """A progress bar with rate and time left on a terminal; nothing where stderr is a file.
+
+    A note stands at the end of the line, or, if it may be long, below it.
+    """
+    columns: list[ProgressColumn] = [
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
@@ -92,11 +104,11 @@ def progress(title: str, total: int) -> Iterator["Bar"]:
         RateColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    shown = Progress(
-        *columns, console=err, transient=True, disable=not err.is_terminal or err.quiet
-    )
+    ]
+    if not note_below:
+        columns.append(TextColumn("{task.fields[note]}"))
+    kind = _NoteBelow if note_below else Progress
+    shown = kind(*columns, console=err, transient=True, disable=not err.is_terminal or err.quiet)
     with shown:
         yield Bar(shown, title, total)
 

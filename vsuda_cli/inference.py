@@ -16,13 +16,11 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
 from vsuda_cli.images.resampling import resample_label, resample_to_grid
 from vsuda_cli.io.nifti import Volume
-from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training import checkpoint
+from vsuda_cli.training import checkpoint, translation
 from vsuda_cli.training.precision import autocast
 from vsuda_cli.training.run import choose_weights, metadata_of
 from vsuda_cli.training.segmentation import build_unet
-from vsuda_cli.training.translation import build_generator, translate_volume
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +77,7 @@ class Segmenter:
 class Translator:
     """A trained generator with the preprocessing it was trained with."""
 
-    network: ResnetGenerator
+    network: translation.Translator
     preprocessing: config.Preprocessing
     patch_size: config.Size
     epoch: int
@@ -93,7 +91,7 @@ class Translator:
         image = torch.from_numpy(array)[None, None].to(self.device)
         with autocast(self.device):
             if self.network.dims == 2 or image.numel() <= self.largest_pass:
-                pseudo = translate_volume(self.network, image[0], self.device)[0]
+                pseudo = translation.translate_volume(self.network, image[0], self.device)[0]
             else:
                 pseudo = _in_windows(image, self.patch_size, self.network)[0, 0]
         result: Array = pseudo.float().cpu().numpy()
@@ -148,7 +146,7 @@ def load_translator(
             "give a run of translate-train or cutseg-train",
         )
     settings = config.from_dict(config.TranslationSettings, stored, weights)
-    network = build_generator(settings)
+    network = translation.build_translator(settings)
     checkpoint.load_weights(weights, {"generator": network})
     network.to(device).eval()
     return Translator(

@@ -1,18 +1,17 @@
 """Random changes of patches: off at 0, within their ranges, the same for the same generator."""
 
 import dataclasses
-import math
 
 import pytest
 import torch
-from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
 from vsuda_cli.training.augmentation import (
+    CurvePrior,
     augment_intensity,
+    expected_curve,
     mirror_some,
     random_curve,
-    random_patch_grid,
     random_structure_intensity,
     scale_structures,
 )
@@ -54,6 +53,18 @@ def test_brightness_stays_within_its_range() -> None:
     assert shift.max() > 0.08
 
 
+def test_blur_smooths_in_plane_each_image_by_its_own_width() -> None:
+    point = torch.zeros((40, 1, 15, 15, 3))
+    point[:, :, 7, 7, 1] = 1
+    found = augment_intensity(point, dataclasses.replace(OFF, blur=1.5), generator())[:, 0]
+    assert found[:, :, :, [0, 2]].max() < 1e-4  # slices stay apart
+    torch.testing.assert_close(found.sum(dim=(1, 2, 3)), torch.ones(40), atol=2e-3, rtol=0)
+    x = torch.arange(15.0).view(1, -1, 1, 1) - 7
+    sigmas = (found * x**2).sum(dim=(1, 2, 3)).sqrt()
+    assert sigmas.min() < 0.4 and 1.2 < sigmas.max() <= 1.5
+    torch.testing.assert_close(found, found.transpose(1, 2), atol=1e-5, rtol=0)
+
+
 def test_a_generator_repeats_itself() -> None:
     ranges = Augmentation()
     x = images()
@@ -83,7 +94,7 @@ def test_each_structure_gets_its_own_factor() -> None:
 def test_structures_get_intensities_of_their_own_in_a_share_of_images() -> None:
     x = torch.rand((400, 1, 6, 4, 1), generator=generator(3)) * 0.2 + 0.4
     labels = torch.arange(3).repeat_interleave(2).view(1, 6, 1, 1).expand(400, 6, 4, 1)
-    changed = random_structure_intensity(x, labels, 0.5, 2, generator())
+    changed = random_structure_intensity(x, labels, 0.5, ((0, 1), (0, 1)), generator())
     assert torch.equal(changed[:, :, :2], x[:, :, :2])  # the background
     moved = (changed - x).abs().amax(dim=(1, 2, 3, 4)) > 1e-3
     assert 0.4 < moved.float().mean() < 0.6
@@ -91,29 +102,54 @@ def test_structures_get_intensities_of_their_own_in_a_share_of_images() -> None:
     assert means.min() < 0.1 and means.max() > 0.9
     correlation = torch.corrcoef(means.T)[0, 1]
     assert correlation.abs() < 0.3
-    assert torch.equal(random_structure_intensity(x, labels, 0.0, 2, generator()), x)
+    assert torch.equal(random_structure_intensity(x, labels, 0.0, ((0, 1),), generator()), x)
+
+
+def test_structures_stay_within_their_ranges() -> None:
+    x = torch.full((100, 1, 3, 1, 1), 0.4)
+    labels = torch.arange(3).view(1, 3, 1, 1).expand(100, 3, 1, 1)
+    ranges = ((0.3, 0.8), (0.9, 1.0))
+    changed = random_structure_intensity(x, labels, 1.0, ranges, generator())[:, 0, :, 0, 0]
+    for structure, (low, high) in enumerate(ranges, start=1):
+        found = changed[:, structure]
+        assert low <= found.min() < low + 0.1 and high - 0.1 < found.max() <= high
 
 
 def test_curves_are_functions_of_intensity_and_not_always_rising() -> None:
     x = torch.linspace(0, 1, 50).view(1, 1, 50, 1, 1).repeat(200, 1, 1, 2, 1)
-    changed = random_curve(x, 0.5, generator())
+    changed = random_curve(x, 0.5, CurvePrior(), generator())
     assert torch.equal(changed[:, :, :, 0], changed[:, :, :, 1])  # the same grey, the same result
     moved = (changed - x).abs().amax(dim=(1, 2, 3, 4)) > 1e-3
     assert 0.35 < moved.float().mean() < 0.65
     steps = changed[moved, 0, :, 0, 0].diff(dim=1)
     assert (steps < 0).any(dim=1).float().mean() > 0.8
     assert changed.min() >= 0 and changed.max() <= 1
-    assert torch.equal(random_curve(x, 0.0, generator()), x)
+    assert torch.equal(random_curve(x, 0.0, CurvePrior(), generator()), x)
 
 
 def test_curves_around_a_known_one_reach_from_it_to_random_ones() -> None:
     x = torch.linspace(0, 1, 11).view(1, 1, 11, 1, 1).repeat(300, 1, 1, 1, 1)
     negative = torch.linspace(1, 0, 11)
-    changed = random_curve(x, 1.0, generator(), around=negative)[:, 0, :, 0, 0]
+    changed = random_curve(x, 1.0, CurvePrior(around=negative), generator())[:, 0, :, 0, 0]
     distance = (changed - negative).abs().mean(dim=1)
     assert distance.min() < 0.01
     assert distance.max() > 0.25
     assert (changed.mean(dim=0) - negative).abs().max() < 0.3
+
+
+def test_at_anchors_curves_keep_to_their_ranges_and_dark_stays_dark() -> None:
+    x = torch.linspace(0, 1, 41).view(1, 1, 41, 1, 1).repeat(300, 1, 1, 1, 1)
+    prior = CurvePrior(anchors=torch.tensor([(0.875, 0.3, 0.8), (0.2, 0.7, 1.0)]))
+    changed = random_curve(x, 1.0, prior, generator())[:, 0, :, 0, 0]
+    assert changed[:, 0].max() < 0.1
+    tumour, fluid, between = changed[:, 35], changed[:, 8], changed[:, 22]
+    assert tumour.min() >= 0.28 and tumour.max() <= 0.82
+    assert fluid.min() >= 0.65 and fluid.max() <= 1.0
+    assert between.min() < 0.2 and between.max() > 0.8
+    expected = expected_curve(prior, torch.device("cpu"))
+    assert expected[35].item() == pytest.approx(0.55, abs=0.02)
+    assert expected[8].item() == pytest.approx(0.85, abs=0.03)
+    assert expected_curve(CurvePrior(), torch.device("cpu"))[20] == 0.5
 
 
 def test_a_share_of_images_is_mirrored_with_its_labels() -> None:
@@ -128,38 +164,3 @@ def test_a_share_of_images_is_mirrored_with_its_labels() -> None:
 
 def volume(size: tuple[int, int, int]) -> torch.Tensor:
     return torch.rand((1, 1, *size), generator=generator(4))
-
-
-@pytest.mark.parametrize("ranges", [None, OFF])
-def test_without_turn_and_scale_the_grid_cuts_the_array(ranges: Augmentation | None) -> None:
-    x = volume((9, 8, 7))
-    centre = torch.tensor([3.5, 4.0, 2.5])  # voxels 2..5, 3..5 and 2..3
-    grid = random_patch_grid(centre, (4, 3, 2), (9, 8, 7), ranges, generator())
-    assert grid.shape == (1, 4, 3, 2, 3)
-    patch = functional.grid_sample(x, grid, align_corners=True)
-    torch.testing.assert_close(patch, x[:, :, 2:6, 3:6, 2:4], atol=1e-5, rtol=0)
-
-
-def test_a_slice_of_a_thin_volume_can_be_cut() -> None:
-    x = volume((5, 5, 1))
-    grid = random_patch_grid(torch.tensor([2.0, 2.0, 0.0]), (5, 5, 1), (5, 5, 1), None, generator())
-    patch = functional.grid_sample(x, grid, align_corners=True)
-    torch.testing.assert_close(patch, x, atol=1e-5, rtol=0)
-
-
-def test_turn_and_scale_stay_in_plane_and_within_their_ranges() -> None:
-    ranges = dataclasses.replace(OFF, rotation_degrees=30, scale=0.2)
-    centre, size = torch.tensor([10.0, 10.0, 5.0]), (21, 21, 11)
-    extent = torch.tensor([20.0, 20.0, 10.0])
-    angles, zooms = [], []
-    source = generator()
-    for _ in range(200):
-        grid = random_patch_grid(centre, (3, 3, 3), size, ranges, source)
-        voxels = (grid[0].flip(-1) + 1) / 2 * extent
-        step = voxels[2, 1, 1] - voxels[1, 1, 1]
-        torch.testing.assert_close(voxels[1, 1, 1], centre, atol=1e-4, rtol=0)
-        torch.testing.assert_close(voxels[:, :, 2, 2], torch.full((3, 3), 6.0), atol=1e-4, rtol=0)
-        angles.append(math.degrees(math.atan2(step[1], step[0])))
-        zooms.append(float(step[:2].norm()))
-    assert -30.01 <= min(angles) < -20 and 20 < max(angles) <= 30.01
-    assert 0.799 <= min(zooms) < 0.85 and 1.15 < max(zooms) <= 1.201

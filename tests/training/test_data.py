@@ -1,4 +1,4 @@
-"""Cases in memory, splits by subject, and patches drawn from them."""
+"""Cases in memory and splits by subject."""
 
 import dataclasses
 from pathlib import Path
@@ -14,17 +14,15 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import parse_name
 from vsuda_cli.io.nifti import save_image, save_label, save_probability
 from vsuda_cli.training.data import (
-    Batches,
     Item,
-    PatchSampler,
+    fits,
+    keep_near,
     load_item,
     load_pseudo_item,
     split,
     subject_of,
 )
-
-CPU = torch.device("cpu")
-STILL = Augmentation(rotation_degrees=0, scale=0)
+from vsuda_cli.training.sampling import PatchSampler
 
 
 def item(case: str, size: tuple[int, int, int] = (8, 7, 6), labelled: bool = True) -> Item:
@@ -37,12 +35,6 @@ def item(case: str, size: tuple[int, int, int] = (8, 7, 6), labelled: bool = Tru
     return Item(case, image, label if labelled else None, 0.5)
 
 
-def place_of(patch: torch.Tensor, volume: torch.Tensor) -> tuple[int, ...]:
-    """Return where a patch's first voxel lies in its volume."""
-    flat = int((volume[0] - patch.flatten()[0]).abs().argmin())
-    return tuple(int(i) for i in np.unravel_index(flat, volume.shape[1:]))
-
-
 # ---- subjects and splits
 
 
@@ -52,6 +44,7 @@ def place_of(patch: torch.Tensor, volume: torch.Tensor) -> tuple[int, ...]:
         ("ldn_12_R", "ldn_12"),
         ("ldn_12_L_e080", "ldn_12"),
         ("ldn_12_e5", "ldn_12"),
+        ("ldn_12_R_e001_e080", "ldn_12"),
         ("ldn_12", "ldn_12"),
         ("a_R_b", "a_R_b"),
         ("a_Rb", "a_Rb"),
@@ -114,7 +107,7 @@ def write_case(folder: Path, shift: float = 0) -> tuple[Path, Path]:
 def test_a_case_is_loaded_on_the_training_grid(tmp_path: Path) -> None:
     image, label = write_case(tmp_path)
     preprocessing = Preprocessing((0.5, 0.5, 3.0))
-    found = load_item(parse_name(image), label, preprocessing, 3, CPU)
+    found = load_item(parse_name(image), label, preprocessing, 3)
     assert (found.case, found.subject, found.inplane_mm) == ("a_R", "a", 1.0)
     assert found.image.shape == (1, 16, 16, 4)
     assert (found.image.min(), found.image.max()) == (0, 1)
@@ -123,147 +116,53 @@ def test_a_case_is_loaded_on_the_training_grid(tmp_path: Path) -> None:
     assert found.label.dtype == torch.uint8
     assert (found.label[5:11, 5:11] == 2).all()
     assert set(found.label.unique().tolist()) == {0, 2}
-    assert load_item(parse_name(image), None, preprocessing, 3, CPU).label is None
+    assert load_item(parse_name(image), None, preprocessing, 3).label is None
 
 
 def test_a_label_elsewhere_or_out_of_range_is_refused(tmp_path: Path) -> None:
     image, label = write_case(tmp_path)
     with pytest.raises(VsudaError, match="holds label 2"):
-        load_item(parse_name(image), label, Preprocessing(), 2, CPU)
+        load_item(parse_name(image), label, Preprocessing(), 2)
     write_case(tmp_path, shift=1e-8)
-    load_item(parse_name(image), label, Preprocessing((1, 1, 3)), 3, CPU)
+    load_item(parse_name(image), label, Preprocessing((1, 1, 3)), 3)
     write_case(tmp_path, shift=1)
     with pytest.raises(VsudaError, match=r"a_R_Label.*is on another grid than a_R_T2"):
-        load_item(parse_name(image), label, Preprocessing(), 3, CPU)
+        load_item(parse_name(image), label, Preprocessing(), 3)
 
 
-# ---- patches
+# ---- memory
 
 
-@pytest.mark.parametrize("augmentation", [None, STILL])
-def test_a_patch_is_a_piece_of_its_volume(augmentation: Augmentation | None) -> None:
-    one = item("a")
-    sampler = PatchSampler([one], (4, 3, 2), 2, augmentation, 0)
-    places = set()
-    for _ in range(30):
-        images, labels = sampler.draw()
-        assert images.shape == (2, 1, 4, 3, 2)
-        assert labels is not None
-        assert labels.shape == (2, 4, 3, 2)
-        assert labels.dtype == torch.uint8
-        for image, label in zip(images, labels, strict=True):
-            x, y, z = place_of(image, one.image)
-            places.add((x, y, z))
-            piece = (slice(x, x + 4), slice(y, y + 3), slice(z, z + 2))
-            torch.testing.assert_close(image[0], one.image[0][piece], atol=1e-5, rtol=0)
-            assert one.label is not None
-            assert torch.equal(label, one.label[piece])
-    assert len(places) > 20
-    # Patches reach every border and no further.
-    for axis, last in enumerate((4, 4, 4)):
-        assert {0, last} <= {place[axis] for place in places}
+def test_cases_go_to_the_device_while_they_leave_room_for_the_networks() -> None:
+    assert fits(4 * 2**30, 10 * 2**30)
+    assert not fits(5 * 2**30, 10 * 2**30)
 
 
-@pytest.mark.parametrize("augmentation", [None, STILL])
-def test_a_patch_larger_than_the_volume_is_padded(augmentation: Augmentation | None) -> None:
-    one = item("a", (8, 7, 6))
-    images, labels = PatchSampler([one], (12, 7, 9), 1, augmentation, 0).draw()
-    inside = (slice(2, 10), slice(0, 7), slice(1, 7))
-    torch.testing.assert_close(images[0, 0][inside], one.image[0], atol=1e-5, rtol=0)
-    assert labels is not None
-    assert one.label is not None
-    assert torch.equal(labels[0][inside], one.label)
-    outside = torch.ones(images.shape[2:], dtype=torch.bool)
-    outside[inside] = False
-    assert images[0, 0][outside].abs().max() < 1e-6
-    assert labels[0][outside].max() == 0
+def test_on_the_cpu_cases_stay_where_they_are() -> None:
+    items = [item("a"), item("b", labelled=False)]
+    assert keep_near(items, torch.device("cpu")) is items
 
 
-def test_patches_one_voxel_thick_are_slices() -> None:
-    one = item("a")
-    images, labels = PatchSampler([one], (8, 7, 1), 3, None, 0).draw()
-    assert images.shape == (3, 1, 8, 7)
-    assert labels is not None
-    assert labels.shape == (3, 8, 7)
-    z = place_of(images[0], one.image)[2]
-    assert torch.equal(images[0, 0], one.image[0, :, :, z])
-    assert PatchSampler([item("b", labelled=False)], (8, 7, 1), 1, None, 0).draw()[1] is None
+@pytest.mark.parametrize("free_bytes", [2**40, 1])
+def test_cases_that_do_not_fit_on_a_gpu_stay_in_page_locked_memory(
+    monkeypatch: pytest.MonkeyPatch, free_bytes: int
+) -> None:
+    moves: list[str] = []
 
+    def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+        moves.append(str(device))
+        return tensor
 
-@pytest.mark.parametrize("batch_size", [1, 2, 5])
-def test_every_item_comes_once_before_any_comes_again(batch_size: int) -> None:
-    items = [Item(f"c{i}", torch.full((1, 2, 2, 2), i / 10), None, 1.0) for i in range(5)]
-    sampler = PatchSampler(items, (2, 2, 2), batch_size, None, 3)
-    drawn = torch.cat([sampler.draw()[0] for _ in range(20)])[:, 0, 0, 0, 0]
-    rounds = (drawn * 10).round().int().view(-1, 5)
-    for one in rounds:
-        assert sorted(one.tolist()) == [0, 1, 2, 3, 4]
-    assert len({tuple(one.tolist()) for one in rounds}) > 1
+    def locked(tensor: torch.Tensor) -> torch.Tensor:
+        moves.append("locked")
+        return tensor
 
-
-def test_the_wanted_share_of_patches_is_centred_on_labels() -> None:
-    # Two labelled voxels in a volume that a random patch of this size hits in under 1 %.
-    size = (40, 40, 20)
-    label = torch.zeros(size, dtype=torch.uint8)
-    label[10, 10, 10], label[30, 30, 10] = 1, 2
-    one = Item("a", torch.zeros((1, *size)), label, 1.0)
-    shares = {}
-    for foreground in (0.0, 0.5, 1.0):
-        augmentation = dataclasses.replace(STILL, foreground=foreground)
-        sampler = PatchSampler([one], (6, 6, 6), 1, augmentation, 0)
-        seen = []
-        for _ in range(150):
-            labels = sampler.draw()[1]
-            assert labels is not None
-            seen.append(int(labels.max()))
-        shares[foreground] = [seen.count(value) / 150 for value in (0, 1, 2)]
-    assert shares[0.0][0] > 0.95
-    assert shares[1.0][0] == 0
-    assert abs(shares[0.5][0] - 0.5) < 0.15
-    # Both classes alike, however small.
-    assert abs(shares[1.0][1] - 0.5) < 0.15
-
-
-def test_a_label_map_without_labels_gives_patches_all_the_same() -> None:
-    empty = Item("a", torch.zeros(1, 4, 4, 4), torch.zeros((4, 4, 4), dtype=torch.uint8), 1.0)
-    labels = PatchSampler([empty], (2, 2, 2), 1, STILL, 0).draw()[1]
-    assert labels is not None
-    assert labels.shape == (1, 2, 2, 2)
-
-
-def test_a_seed_repeats_the_patches() -> None:
-    items = [item("a"), item("b")]
-    draws = [
-        [PatchSampler(items, (4, 4, 4), 1, Augmentation(), seed).draw()[0] for _ in range(2)]
-        for seed in (0, 0, 1)
-    ]
-    assert torch.equal(draws[0][0], draws[1][0])
-    assert not torch.equal(draws[0][0], draws[2][0])
-
-
-@pytest.mark.parametrize("draws", [0, 1, 4])
-def test_batches_continue_where_their_state_was_taken(draws: int, tmp_path: Path) -> None:
-    def batches() -> Batches:
-        labelled = [item(f"a{i}") for i in range(3)]
-        unlabelled = [item(f"b{i}", labelled=False) for i in range(5)]
-        return Batches(
-            {
-                "labelled": PatchSampler(labelled, (4, 4, 4), 2, Augmentation(), 0),
-                "unlabelled": PatchSampler(unlabelled, (4, 4, 4), 1, Augmentation(), 1),
-            }
-        )
-
-    one, other = batches(), batches()
-    assert one.cases() == 5
-    for _ in range(draws):
-        one.draw()
-    torch.save(one.state_dict(), tmp_path / "state")
-    other.load_state_dict(torch.load(tmp_path / "state", weights_only=True))
-    for _ in range(3):
-        ours, theirs = one.draw(), other.draw()
-        assert set(ours) == {"labelled", "labelled_label", "unlabelled"}
-        for name, value in ours.items():
-            assert torch.equal(value, theirs[name]), name
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free_bytes, 2**40))
+    monkeypatch.setattr(torch.Tensor, "to", sent)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", locked)
+    kept = keep_near([item("a"), item("b", labelled=False)], torch.device("cuda:1"))
+    assert moves == (["cuda:1"] if free_bytes > 1 else ["locked"]) * 3
+    assert [one.case for one in kept] == ["a", "b"]
 
 
 # ---- pseudo-labels
@@ -286,10 +185,11 @@ def test_sure_predictions_become_labels_and_unsure_voxels_are_never_a_centre(
 ) -> None:
     image, maps = probability_files(tmp_path)
     preprocessing = Preprocessing(spacing_mm=(1.0, 1.0, 1.5))
-    found = load_pseudo_item(parse_name(image), maps, preprocessing, 3, 0.8, CPU)
+    found = load_pseudo_item(parse_name(image), maps, preprocessing, 3, 0.8)
     assert found.label is not None
     assert found.label[:, 0, 0].tolist() == [1, 1, 255, 0, 0, 0]
-    sampler = PatchSampler([found], (3, 3, 3), 1, dataclasses.replace(STILL, foreground=1.0), 0)
+    only_labels = Augmentation(rotation_degrees=0, scale=0, foreground=1.0)
+    sampler = PatchSampler([found], (3, 3, 3), 1, only_labels, 0, torch.device("cpu"))
     for _ in range(20):
         _, label = sampler.draw()
         # The centre moves by half a voxel at most: a labelled voxel is near, whatever is unsure.
@@ -299,11 +199,11 @@ def test_sure_predictions_become_labels_and_unsure_voxels_are_never_a_centre(
 def test_maps_of_other_classes_are_refused(tmp_path: Path) -> None:
     image, maps = probability_files(tmp_path, classes=4)
     with pytest.raises(VsudaError, match="4 classes"):
-        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8, CPU)
+        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8)
 
 
 def test_maps_on_another_grid_are_refused(tmp_path: Path) -> None:
     image, maps = probability_files(tmp_path)
     save_image(image, np.ones((6, 5, 5)), np.eye(4))
     with pytest.raises(VsudaError, match="another grid"):
-        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8, CPU)
+        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8)

@@ -15,8 +15,10 @@ from vsuda_cli.config import Training
 from vsuda_cli.errors import InterruptedRunError, VsudaError
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training import run as runs
-from vsuda_cli.training.data import Batches, Item, PatchSampler
-from vsuda_cli.training.engine import Row, fit
+from vsuda_cli.training.data import Item
+from vsuda_cli.training.engine import fit
+from vsuda_cli.training.journal import Row
+from vsuda_cli.training.sampling import Batches, PatchSampler
 
 SETTINGS = Training(
     epochs=4,
@@ -40,8 +42,12 @@ class Line:
         self.steps = 0
         self.poison = 0
 
-    def set_epoch(self, epoch: int) -> None:
-        self.optimiser.param_groups[0]["lr"] = 0.1 / (1 + epoch)
+    def set_epoch(self, epoch: int) -> dict[str, float]:
+        rate = self.optimiser.param_groups[0]["lr"] = 0.1 / (1 + epoch)
+        return {"learning_rate": rate}
+
+    def streams(self) -> list[torch.Generator]:
+        return []
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         self.steps += 1
@@ -92,7 +98,7 @@ def batches() -> Batches:
     items = [
         Item(f"c{i}", torch.rand((1, 6, 6, 3), generator=generator), None, 1.0) for i in range(4)
     ]
-    return Batches({"labelled": PatchSampler(items, (4, 4, 2), 1, None, 0)})
+    return Batches({"labelled": PatchSampler(items, (4, 4, 2), 1, None, 0, torch.device("cpu"))})
 
 
 def train(
@@ -151,7 +157,9 @@ def test_a_run_leaves_what_it_promises(tmp_path: Path) -> None:
     best = train(tmp_path / "run", watcher=watcher)
     found = rows(tmp_path / "run")
     assert [row["epoch"] for row in found] == [1, 2, 3, 4]
-    assert set(found[0]) == {"epoch", "fit", "half", "score"}
+    assert list(found[0]) == ["epoch", "step", "learning_rate", "fit", "half", "score"]
+    assert [row["step"] for row in found] == [3, 6, 9, 12]
+    assert [row["learning_rate"] for row in found] == [0.1 / n for n in (1, 2, 3, 4)]
     for row in found:
         assert row["half"] == pytest.approx(row["fit"] / 2)
     assert watcher.began == (12, 0)

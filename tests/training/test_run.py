@@ -19,6 +19,8 @@ from vsuda_cli.training.run import (
     describe,
     metadata_of,
     read_provenance,
+    record_validation,
+    remove_partial_files,
     start,
 )
 
@@ -69,6 +71,30 @@ def test_only_free_folders_are_taken(tmp_path: Path) -> None:
         start(run, SETTINGS, PROVENANCE, force=False)
 
 
+def test_what_a_process_killed_at_its_start_left_is_free(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    (run.folder / ".config.toml.xyz.partial").touch()
+    (run.state.parent / ".last.pt.xyz.partial").touch()
+    run.config.unlink()
+    check_free(run, force=False)
+    remove_partial_files(run)
+    assert sorted(path.name for path in run.folder.rglob("*")) == [
+        "checkpoints",
+        "run.json",
+        "samples",
+    ]
+    (run.samples / "holiday.png").touch()
+    with pytest.raises(VsudaError, match="is a folder that is no run"):
+        check_free(run, force=False)
+
+
+def test_the_validation_cases_are_added_to_the_provenance(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    record_validation(run, ["a_R", "a_L"])
+    assert read_provenance(run.folder) == {**PROVENANCE, "validation": ["a_R", "a_L"]}
+    check_same(run, SETTINGS, PROVENANCE)
+
+
 def test_force_removes_a_runs_own_files_only(tmp_path: Path) -> None:
     run = started(tmp_path / "run")
     with_weights(run, 3)
@@ -99,8 +125,12 @@ def test_resuming_needs_the_same_settings_command_and_data(tmp_path: Path) -> No
         check_same(run, changed, PROVENANCE)
     with pytest.raises(VsudaError, match="another command: seg-train -> mt-train"):
         check_same(run, SETTINGS, {**PROVENANCE, "command": "mt-train"})
-    with pytest.raises(VsudaError, match=r"another data: .*abc.* -> .*xyz"):
-        check_same(run, SETTINGS, {**PROVENANCE, "data": {"labelled": "xyz"}})
+    for data in ({"labelled": "xyz"}, {"labelled": "abc", "unlabelled": "xyz"}, {}):
+        with pytest.raises(VsudaError, match=r"other data: (un)?labelled differs"):
+            check_same(run, SETTINGS, {**PROVENANCE, "data": data})
+    check_same(run, SETTINGS, {**PROVENANCE, "data": {"labelled": "abc", "init": ""}})
+    with pytest.raises(VsudaError, match="another number of processes: 1 -> 4"):
+        check_same(run, SETTINGS, {**PROVENANCE, "processes": 4})
     with pytest.raises(VsudaError):
         check_same(run, MeanTeacherSettings(), PROVENANCE)
     run.config.write_text("epochs = ")

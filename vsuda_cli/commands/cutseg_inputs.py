@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vsuda_cli import config, console
 from vsuda_cli.commands import segmenting
-from vsuda_cli.commands.training import load_items
+from vsuda_cli.commands.training import Prepared, load_items
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
 
@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from vsuda_cli.networks.unet2d5 import UNet2d5
-    from vsuda_cli.training.data import Batches
-    from vsuda_cli.training.engine import Objective, Row, Validate
+    from vsuda_cli.training.journal import Row
 
 
 def translation_settings(
@@ -35,7 +34,7 @@ def translation_settings(
     if metadata["command"] != "translate-train":
         raise VsudaError(folder, f"is a run of {metadata['command']}", remedy)
     stored = config.from_dict(config.TranslationSettings, metadata["settings"], weights)
-    if stored.method == "cyclegan" or stored.dims != 2:
+    if stored.method not in ("cut", "fastcut") or stored.dims != 2:
         raise VsudaError(folder, f"is a {stored.dims}D {stored.method}", remedy)
     segmenting.refuse_other_preprocessing(folder, stored, settings)
     return stored
@@ -80,16 +79,16 @@ class Parts:
 
     def maker(
         self, stage: config.CutSegSettings, images: Sequence[CaseFile], start: Path
-    ) -> "Callable[[], tuple[Objective, Batches, Validate]]":
+    ) -> Callable[[], Prepared]:
         """Return what loads a stage's cases and the best weights of the run it starts from."""
         from vsuda_cli.training import checkpoint
         from vsuda_cli.training.cutseg import CutSeg
-        from vsuda_cli.training.data import Batches
         from vsuda_cli.training.run import choose_weights
+        from vsuda_cli.training.sampling import Batches
         from vsuda_cli.training.segmentation import validation_dice
         from vsuda_cli.training.translation import translate_volume
 
-        def make() -> "tuple[Objective, Batches, Validate]":
+        def make() -> Prepared:
             sources, held_out = segmenting.load_labelled(self.labelled, [], stage, self.device)
             unlabelled = [(image, None) for image in images]
             targets = load_items(
@@ -114,10 +113,10 @@ class Parts:
 
             batches = Batches(
                 {
-                    "source": segmenting.labelled_sampler(sources, stage),
-                    "target": segmenting.unlabelled_sampler(targets, stage),
+                    "source": segmenting.labelled_sampler(sources, stage, self.device),
+                    "target": segmenting.unlabelled_sampler(targets, stage, self.device),
                 }
             )
-            return objective, batches, validate
+            return Prepared(objective, batches, validate, held_out)
 
         return make

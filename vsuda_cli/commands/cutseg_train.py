@@ -40,7 +40,6 @@ def cutseg_train(
     from vsuda_cli.commands.training import begin, digest, dry_run, resolve_settings, train
     from vsuda_cli.config import CutSegSettings, to_dict
     from vsuda_cli.io.cases import find_images, labelled_images
-    from vsuda_cli.training.precision import choose_device
     from vsuda_cli.training.run import Run
     from vsuda_cli.training.segmentation import VALIDATION_METRIC
 
@@ -48,12 +47,11 @@ def cutseg_train(
     settings = resolve_settings(CutSegSettings, options, classes=names)
     labelled = labelled_images(source)
     real = find_images(target)
-    begin(run, options)
+    device = begin(run, options)
     translation = cutseg_inputs.translation_settings(init_translation, settings)
     if options.dry_run:
         dry_run(run, settings, options)
         return
-    device = choose_device(options.device)
     tutor = cutseg_inputs.load_teacher(teacher, settings, device)
     data = {
         "source": digest(labelled),

@@ -35,6 +35,7 @@ def mt_train(
     """
     from vsuda_cli.commands import segmenting
     from vsuda_cli.commands.training import (
+        Prepared,
         begin,
         digest,
         dry_run,
@@ -44,10 +45,8 @@ def mt_train(
     )
     from vsuda_cli.config import MeanTeacherSettings
     from vsuda_cli.io.cases import find_images, labelled_images
-    from vsuda_cli.training.data import Batches
-    from vsuda_cli.training.engine import Objective, Validate
     from vsuda_cli.training.mean_teacher import MeanTeacher
-    from vsuda_cli.training.precision import choose_device
+    from vsuda_cli.training.sampling import Batches
     from vsuda_cli.training.segmentation import VALIDATION_METRIC
 
     names = segmenting.class_names(classes)
@@ -55,11 +54,10 @@ def mt_train(
     cases = labelled_images(labelled)
     held_out = labelled_images(validation) if validation else []
     real = [(image, None) for image in find_images(unlabelled)]
-    begin(run, options)
+    device = begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)
         return
-    device = choose_device(options.device)
     data = {
         "labelled": digest(cases),
         "unlabelled": digest(real),
@@ -67,23 +65,24 @@ def mt_train(
         "init": segmenting.weights_digest(init),
     }
 
-    def make() -> tuple[Objective, Batches, Validate]:
+    def make() -> Prepared:
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         target = load_items("Loading target images", real, settings.preprocessing, 1, device)
         objective = MeanTeacher(settings, device)
         if settings.curve_share > 0:
-            objective.contrast = segmenting.contrast_between(training, target, device)
+            objective.contrast = segmenting.curve_prior(training, target, settings, device)
+            kept = segmenting.as_expected(kept, objective.contrast, device)
         if init:
             segmenting.start_from(init, objective.network, settings)
             objective.start_from_student()
         batches = Batches(
             {
-                "labelled": segmenting.labelled_sampler(training, settings),
-                "unlabelled": segmenting.unlabelled_sampler(target, settings),
+                "labelled": segmenting.labelled_sampler(training, settings, device),
+                "unlabelled": segmenting.unlabelled_sampler(target, settings, device),
             }
         )
         validate = segmenting.validation_of(lambda: objective.teacher, kept, settings, device)
-        return objective, batches, validate
+        return Prepared(objective, batches, validate, kept)
 
     train(
         run,

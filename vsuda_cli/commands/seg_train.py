@@ -50,6 +50,7 @@ def seg_train(
     """
     from vsuda_cli.commands import segmenting
     from vsuda_cli.commands.training import (
+        Prepared,
         begin,
         digest,
         dry_run,
@@ -60,9 +61,7 @@ def seg_train(
     from vsuda_cli.config import SegmentationSettings
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.cases import find_images, labelled_images
-    from vsuda_cli.training.data import Batches
-    from vsuda_cli.training.engine import Objective, Validate
-    from vsuda_cli.training.precision import choose_device
+    from vsuda_cli.training.sampling import Batches
     from vsuda_cli.training.segmentation import VALIDATION_METRIC, Segmentation
 
     names = segmenting.class_names(classes)
@@ -76,30 +75,26 @@ def seg_train(
     if pseudo_labels is not None and unlabelled is None:
         raise VsudaError("--pseudo-labels", "have no images", "give --unlabelled FOLDER")
     guesses = segmenting.pair_probabilities([image for image, _ in real], pseudo_labels)
-    begin(run, options)
+    device = begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)
         return
-    device = choose_device(options.device)
 
-    def make() -> tuple[Objective, Batches, Validate]:
+    def make() -> Prepared:
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         objective = Segmentation(settings, device)
-        samplers = {"labelled": segmenting.labelled_sampler(training, settings)}
-        if settings.curve_share > 0 and real:
+        samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
+        if settings.curve_share > 0:
             target = load_items("Loading target images", real, settings.preprocessing, 1, device)
-            objective.contrast = segmenting.contrast_between(training, target, device)
-            kept = segmenting.in_contrast(kept, objective.contrast)
+            objective.contrast = segmenting.curve_prior(training, target, settings, device)
+            kept = segmenting.as_expected(kept, objective.contrast, device)
         if guesses:
             guessed = segmenting.load_pseudo_labelled(guesses, settings, device)
-            samplers["pseudo"] = segmenting.unlabelled_sampler(guessed, settings)
+            samplers["pseudo"] = segmenting.unlabelled_sampler(guessed, settings, device)
         if init:
             segmenting.start_from(init, objective.network, settings)
-        return (
-            objective,
-            Batches(samplers),
-            segmenting.validation_of(lambda: objective.network, kept, settings, device),
-        )
+        validate = segmenting.validation_of(lambda: objective.network, kept, settings, device)
+        return Prepared(objective, Batches(samplers), validate, kept)
 
     data = {
         "labelled": digest(cases),

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import torch
 
     from vsuda_cli.networks.unet2d5 import UNet2d5
-    from vsuda_cli.training.data import Item, PatchSampler
+    from vsuda_cli.training.augmentation import CurvePrior
+    from vsuda_cli.training.data import Item
     from vsuda_cli.training.engine import Validate
+    from vsuda_cli.training.sampling import PatchSampler
 
 Labelled = Sequence[tuple[CaseFile, Path]]
 
@@ -50,24 +52,27 @@ def load_labelled(
     return training, kept
 
 
-def labelled_sampler(items: list["Item"], settings: config.SegmentationSettings) -> "PatchSampler":
+def labelled_sampler(
+    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
+) -> "PatchSampler":
     """Return the sampler of labelled patches."""
-    from vsuda_cli.training.data import PatchSampler
-
-    return PatchSampler(
-        items, settings.patch_size, settings.batch_size, settings.augmentation, settings.seed
-    )
+    return _sampler(items, settings, settings.seed, device)
 
 
 def unlabelled_sampler(
-    items: list["Item"], settings: config.SegmentationSettings
+    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
 ) -> "PatchSampler":
     """Return the sampler of unlabelled patches, with a random stream of its own."""
-    from vsuda_cli.training.data import PatchSampler
+    return _sampler(items, settings, settings.seed + 1, device)
 
-    return PatchSampler(
-        items, settings.patch_size, settings.batch_size, settings.augmentation, settings.seed + 1
-    )
+
+def _sampler(
+    items: list["Item"], settings: config.SegmentationSettings, seed: int, device: "torch.device"
+) -> "PatchSampler":
+    from vsuda_cli.training.sampling import PatchSampler
+
+    count = settings.batch_size * settings.accumulate
+    return PatchSampler(items, settings.patch_size, count, settings.augmentation, seed, device)
 
 
 def validation_of(
@@ -82,25 +87,65 @@ def validation_of(
     return lambda: validation_dice(network(), items, settings.classes, device)
 
 
-def contrast_between(
-    labelled: list["Item"], unlabelled: list["Item"], device: "torch.device"
-) -> "torch.Tensor":
-    """Return the heights of the curve that gives labelled crops the contrast of unlabelled ones."""
+def curve_prior(
+    labelled: list["Item"],
+    unlabelled: list["Item"],
+    settings: config.SegmentationSettings,
+    device: "torch.device",
+) -> "CurvePrior":
+    """Return what is known of the curve from labelled crops to the contrast to be segmented.
+
+    With unlabelled crops of that contrast, the curve between both; with structure_ranges, where
+    the structures' own intensities go.
+    """
     import torch
 
     from vsuda_cli.images.contrast import fit_curve
+    from vsuda_cli.training.augmentation import CurvePrior
 
-    arrays = [[item.image[0].cpu().numpy() for item in items] for items in (labelled, unlabelled)]
-    heights = fit_curve(*arrays)
-    console.say(f"contrast curve: {' '.join(f'{height:.2f}' for height in heights)}")
-    return torch.from_numpy(heights).float().to(device)
+    around = anchors = None
+    if unlabelled:
+        both = [[item.image[0].cpu().numpy() for item in some] for some in (labelled, unlabelled)]
+        heights = fit_curve(*both)
+        console.say(f"contrast curve: {' '.join(f'{height:.2f}' for height in heights)}")
+        around = torch.from_numpy(heights).float().to(device)
+    if settings.structure_ranges:
+        means = structure_means(labelled, len(settings.classes))
+        rows = [
+            (mean, *limits)
+            for mean, limits in zip(means, settings.structure_ranges, strict=False)
+            if mean is not None
+        ]
+        anchors = torch.tensor(rows, device=device)
+    return CurvePrior(around, anchors, settings.curve_distance)
 
 
-def in_contrast(items: list["Item"], heights: "torch.Tensor") -> list["Item"]:
-    """Return held-out items as the curve shows them: what the network is meant for."""
-    from vsuda_cli.training.augmentation import apply_curve
+def structure_means(items: list["Item"], count: int) -> list[float | None]:
+    """Return the mean intensity of labels 1 to `count` over all items, None where none has it."""
+    means: list[float | None] = []
+    for value in range(1, count + 1):
+        sums = voxels = 0.0
+        for item in items:
+            if item.label is not None:
+                inside = item.label == value
+                sums += float(item.image[0][inside].sum())
+                voxels += int(inside.sum())
+        means.append(sums / voxels if voxels else None)
+    return means
 
-    return [replace(item, image=apply_curve(item.image, heights)) for item in items]
+
+def as_expected(items: list["Item"], prior: "CurvePrior", device: "torch.device") -> list["Item"]:
+    """Return held-out items in the contrast that is expected: what the network is meant for."""
+    from vsuda_cli.networks.contrast_curve import apply_curve, smooth_in_plane
+    from vsuda_cli.training.augmentation import expected_curve
+
+    heights = expected_curve(prior, device)
+    shown = []
+    for item in items:
+        smooth = smooth_in_plane(item.image, (1, 2))
+        image = apply_curve(smooth, heights.to(smooth.device))
+        shown.append(replace(item, image=image))
+    return shown
 
 
 def pair_probabilities(images: Sequence[CaseFile], folder: Path | None) -> Labelled:
@@ -124,18 +169,16 @@ def load_pseudo_labelled(
     cases: Labelled, settings: config.SegmentationSettings, device: "torch.device"
 ) -> list["Item"]:
     """Return unlabelled images with what their probability maps are sure of as labels."""
-    from vsuda_cli.training.data import load_pseudo_item
+    from vsuda_cli.training.data import keep_near, load_pseudo_item
 
     count = len(settings.classes) + 1
     items = []
     with console.progress("Loading pseudo-labels", len(cases)) as bar:
         for image, path in cases:
             least = settings.pseudo_confidence
-            items.append(
-                load_pseudo_item(image, path, settings.preprocessing, count, least, device)
-            )
+            items.append(load_pseudo_item(image, path, settings.preprocessing, count, least))
             bar.advance(note=image.case)
-    return items
+    return keep_near(items, device)
 
 
 def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings) -> None:

@@ -1,6 +1,7 @@
 """What the training commands share: settings, cases into memory, one run from start to end."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,10 +12,23 @@ from vsuda_cli.options import TrainingOptions
 if TYPE_CHECKING:
     import torch
 
-    from vsuda_cli.training.data import Batches, Item
-    from vsuda_cli.training.engine import Objective, Row, Validate
+    from vsuda_cli.training.data import Item
+    from vsuda_cli.training.engine import Objective, Validate
+    from vsuda_cli.training.journal import Row
+    from vsuda_cli.training.sampling import Batches
 
 Settings = TypeVar("Settings", bound=config.Training)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run's parts, once its cases are in memory."""
+
+    objective: "Objective"
+    batches: "Batches"
+    validate: "Validate"
+    # The cases kept for validation, written into run.json.
+    held_out: list["Item"]
 
 
 def resolve_settings(kind: type[Settings], options: TrainingOptions, **own: Any) -> Settings:
@@ -28,24 +42,43 @@ def resolve_settings(kind: type[Settings], options: TrainingOptions, **own: Any)
     )
 
 
-def begin(run_folder: Path, options: TrainingOptions) -> None:
-    """Set up logging and refuse, before any case is read, to train into a folder in use."""
+def begin(run_folder: Path, options: TrainingOptions) -> "torch.device":
+    """Set up logging, meet the other processes of torchrun, and return the device to train on.
+
+    Raises VsudaError, before any case is read, for a folder in use.
+    """
+    import atexit
+
     from vsuda_cli.errors import VsudaError
-    from vsuda_cli.training.run import Run
+    from vsuda_cli.training import ranks
+    from vsuda_cli.training.precision import choose_algorithms, choose_device
+    from vsuda_cli.training.run import Run, check_free
 
     console.set_up_logging(options.quiet, options.verbose)
     if options.resume and options.force:
         raise VsudaError("--resume", "contradicts --force", "give one of the two")
-    if not options.resume or not Run(run_folder).exists():
-        from vsuda_cli.training.run import check_free
-
-        check_free(Run(run_folder), force=options.force)
+    device = ranks.device_of(choose_device(options.device))
+    choose_algorithms(device)
+    ranks.join(device)
+    atexit.register(ranks.leave)
+    if ranks.is_first():
+        if not options.resume or not Run(run_folder).exists():
+            check_free(Run(run_folder), force=options.force)
+    else:
+        # The first process speaks for all; the others only say what goes wrong with them.
+        console.set_up_logging(quiet=True, verbose=0)
+    ranks.wait()
+    return device
 
 
 def dry_run(run_folder: Path, settings: config.Training, options: TrainingOptions) -> None:
     """Print what a run would be: its folder to stdout, its resolved settings to stderr."""
     import tomli_w
 
+    from vsuda_cli.training import ranks
+
+    if not ranks.is_first():
+        return
     nested = config.to_dict(settings)
     if options.as_json:
         console.emit_json({"run": str(run_folder), "dry_run": True, "settings": nested})
@@ -62,22 +95,22 @@ def load_items(
     device: "torch.device",
 ) -> list["Item"]:
     """Load and preprocess cases (image, label or None) with a progress bar."""
-    from vsuda_cli.training.data import load_item
+    from vsuda_cli.training.data import keep_near, load_item
 
     items = []
     with console.progress(title, len(cases)) as bar:
         for image, label in cases:
-            items.append(load_item(image, label, preprocessing, class_count, device))
+            items.append(load_item(image, label, preprocessing, class_count))
             bar.advance(note=image.case)
-    return items
+    return keep_near(items, device)
 
 
 def digest(cases: Sequence[tuple[CaseFile, Path | None]]) -> str:
-    """Return the fingerprint of all files of some cases."""
+    """Return the fingerprint of all files of some cases; nothing without cases."""
     from vsuda_cli.io.fingerprint import fingerprint
 
     files = [path for image, label in cases for path in (image.path, label) if path is not None]
-    return fingerprint(files)
+    return fingerprint(files) if files else ""
 
 
 def train(
@@ -87,7 +120,7 @@ def train(
     options: TrainingOptions,
     *,
     data: dict[str, str],
-    make: "Callable[[], tuple[Objective, Batches, Validate]]",
+    make: "Callable[[], Prepared]",
     metric: tuple[str, bool],
     device: "torch.device",
     extra_metadata: dict[str, Any] | None = None,
@@ -96,42 +129,48 @@ def train(
 
     The run's page is written at the end, and before a run goes on.
 
-    `data` maps each input to its fingerprint; `make` loads the cases and returns objective,
-    batches and validation function, after the run's folder was found to be free.
+    `data` maps each input to its fingerprint; `make` loads the cases, after the run's folder was
+    found to be free.
     """
-    import torch
-
     from vsuda_cli.report.run_page import write_run_page
+    from vsuda_cli.training import ranks
     from vsuda_cli.training import run as runs
     from vsuda_cli.training.engine import fit
+    from vsuda_cli.training.precision import peak_memory_gib
 
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
     run = runs.Run(run_folder)
     provenance = runs.describe(command, data, device, settings.seed)
-    if options.resume and run.exists():
-        runs.check_same(run, settings, provenance)
-        write_run_page(run_folder)
-    else:
-        runs.start(run, settings, provenance, force=options.force)
-    objective, batches, validate = make()
+    if ranks.is_first():
+        if options.resume and run.exists():
+            runs.check_same(run, settings, provenance)
+            write_run_page(run_folder)
+        else:
+            runs.start(run, settings, provenance, force=options.force)
+        runs.remove_partial_files(run)
+    ranks.wait()
+    prepared = make()
+    if ranks.is_first():
+        runs.record_validation(run, [item.case for item in prepared.held_out])
     metadata = {
         "command": command,
         "settings": config.to_dict(settings),
         **(extra_metadata or {}),
     }
-    with console.progress(command, 0) as bar:
+    with console.progress(command, 0, note_below=True) as bar:
         best = fit(
             run,
-            objective,
-            batches,
+            prepared.objective,
+            prepared.batches,
             settings,
-            validate=validate,
+            validate=prepared.validate,
             metadata=metadata,
             metric=metric,
             watcher=_Terminal(bar),
         )
-    console.say(f"written: {write_run_page(run_folder)}")
-    _report(run_folder, best, options)
+    console.say(f"peak memory: {peak_memory_gib(device):.2f} GiB")
+    if ranks.is_first():
+        console.say(f"written: {write_run_page(run_folder)}")
+        _report(run_folder, best, options)
     return best
 
 

@@ -16,7 +16,11 @@ def translate_train(
     options: TrainingOptions,
     method: Annotated[
         str | None,
-        typer.Option("--method", metavar="cyclegan|cut|fastcut", help="[default: cyclegan]"),
+        typer.Option(
+            "--method",
+            metavar="cyclegan|cut|fastcut|curve",
+            help="Networks, or one intensity curve fitted to aligned crops. [default: cyclegan]",
+        ),
     ] = None,
     dims: Annotated[
         int | None,
@@ -40,6 +44,7 @@ def translate_train(
     from vsuda_cli import console
     from vsuda_cli.commands.segmenting import weights_digest
     from vsuda_cli.commands.training import (
+        Prepared,
         begin,
         digest,
         dry_run,
@@ -49,27 +54,33 @@ def translate_train(
     )
     from vsuda_cli.commands.translation_guide import load_guide
     from vsuda_cli.config import Augmentation, TranslationSettings
+    from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.cases import CaseFile, find_images, labelled_images
+    from vsuda_cli.training.curve import Curve
     from vsuda_cli.training.cut import Cut
     from vsuda_cli.training.cyclegan import CycleGan
-    from vsuda_cli.training.data import Batches, PatchSampler, split
-    from vsuda_cli.training.engine import Objective, Validate
-    from vsuda_cli.training.precision import choose_device
-    from vsuda_cli.training.translation import VALIDATION_METRIC, validation_distance
+    from vsuda_cli.training.data import split
+    from vsuda_cli.training.sampling import Batches, PatchSampler
+    from vsuda_cli.training.translation import (
+        VALIDATION_METRIC,
+        Translator,
+        validation_distance,
+    )
 
     settings = resolve_settings(TranslationSettings, options, method=method, dims=dims)
     from_images: list[tuple[CaseFile, Path | None]] = [(i, None) for i in find_images(source)]
     if segmenter is not None:
+        if settings.method == "curve":
+            raise VsudaError("--segmenter", "cannot guide a curve", "choose a network by --method")
         from_images = list(labelled_images(source))
     to_images = [(image, None) for image in find_images(target)]
-    begin(run, options)
+    device = begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)
         return
-    device = choose_device(options.device)
     guide = None if segmenter is None else load_guide(segmenter, settings, device)
 
-    def make() -> tuple[Objective, Batches, Validate]:
+    def make() -> Prepared:
         preprocessing, size = settings.preprocessing, settings.patch_size
         classes = 1 if guide is None else guide.class_count
         first = load_items("Loading source images", from_images, preprocessing, classes, device)
@@ -77,27 +88,34 @@ def translate_train(
         sources, held_sources = split(first, settings.validation_fraction, settings.seed)
         targets, held_targets = split(second, settings.validation_fraction, settings.seed)
         console.say(f"{len(sources)} source and {len(targets)} target images to train on")
-        objective: CycleGan | Cut
-        if settings.method == "cyclegan":
+        objective: CycleGan | Cut | Curve
+        if settings.method == "curve":
+            objective = Curve(sources, targets, device)
+            generator: Translator = objective.generator
+        elif settings.method == "cyclegan":
             objective = CycleGan(settings, device)
             generator = objective.to_target
         else:
             objective = Cut(settings, device)
             generator = objective.generator
+        count, seed = settings.batch_size * settings.accumulate, settings.seed
         # Neither turned nor changed in intensity: the networks learn what the scans look like.
         samplers = {
-            "source": PatchSampler(sources, size, settings.batch_size, None, settings.seed),
-            "target": PatchSampler(targets, size, settings.batch_size, None, settings.seed + 1),
+            "source": PatchSampler(sources, size, count, None, seed, device),
+            "target": PatchSampler(targets, size, count, None, seed + 1, device),
         }
-        if guide is not None:
+        if guide is not None and not isinstance(objective, Curve):
             objective.guide = guide.judge
             still = Augmentation(rotation_degrees=0, scale=0)
-            samplers["stack"] = PatchSampler(sources, guide.patch_size, 1, still, settings.seed + 2)
-        return (
-            objective,
-            Batches(samplers),
-            lambda: validation_distance(generator, held_sources, held_targets, device),
-        )
+            # One volume for each part of a batch: a stack is many slices.
+            samplers["stack"] = PatchSampler(
+                sources, guide.patch_size, settings.accumulate, still, seed + 2, device
+            )
+
+        def validate() -> dict[str, float]:
+            return validation_distance(generator, held_sources, held_targets, device)
+
+        return Prepared(objective, Batches(samplers), validate, [*held_sources, *held_targets])
 
     train(
         run,

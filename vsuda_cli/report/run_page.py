@@ -58,7 +58,9 @@ def write_run_page(folder: Path) -> Path:
 
 def _plots(rows: Sequence[Row], best: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return a plot for each column of the log; learning rates share the last one."""
-    names = list(dict.fromkeys(name for row in rows for name in row if name != "epoch"))
+    names = list(
+        dict.fromkeys(name for row in rows for name in row if name not in ("epoch", "step"))
+    )
     rates = [name for name in names if LEARNING_RATE in name]
     groups = [(name, [name]) for name in names if name not in rates]
     if rates:

@@ -1,20 +1,28 @@
 """Random changes of training patches, batched on the training device."""
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
+from vsuda_cli.networks.contrast_curve import apply_curve, smooth_in_plane
 
 # Control points of the smooth field along each axis.
 BIAS_POINTS = 4
+# Voxels on each side that a blur sums over; two sigmas of 1.5.
+BLUR_REACH = 3
+# Random heights of a curve, the points that it is drawn on, and how far an anchor reaches.
 CURVE_POINTS = 6
+FINE_POINTS = 41
+ANCHOR_WIDTH = 0.06
 
 
 def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
-    """Return images (B, 1, X, Y, Z) in [0, 1] with random gamma, contrast, bias field and noise.
+    """Return images (B, 1, X, Y, Z) in [0, 1] with random blur, gamma, contrast, bias field
+    and noise.
 
     Each image of the batch draws its own parameters; geometry stays.
     """
@@ -24,6 +32,8 @@ def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Gen
         unit = torch.rand(len(images), generator=generator, device=device) * 2 - 1
         return unit.view(-1, 1, 1, 1, 1)
 
+    if ranges.blur:
+        images = _blurred(images, ranges.blur * (draw() + 1) / 2)
     changed = images.clamp(1e-6, 1) ** torch.exp(ranges.gamma * draw())
     if ranges.bias:
         points = (len(images), 1, BIAS_POINTS, BIAS_POINTS, BIAS_POINTS)
@@ -38,6 +48,21 @@ def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Gen
         noise = torch.randn(changed.shape, generator=generator, device=device)
         changed = changed + level * noise
     return changed.clamp(0, 1)
+
+
+def _blurred(images: Tensor, sigmas: Tensor) -> Tensor:
+    """Blur each image (B, 1, X, Y, Z) in plane by a Gaussian of its own sigma, in voxels."""
+    reach = torch.arange(-BLUR_REACH, BLUR_REACH + 1, device=images.device, dtype=images.dtype)
+    kernels = torch.exp(-(reach**2) / (2 * sigmas.view(-1, 1).clamp(min=1e-3) ** 2))
+    kernels = (kernels / kernels.sum(dim=1, keepdim=True))[:, None]
+    count = len(images)
+    # Each image is a channel of its own, so that one call blurs all.
+    stack = images.transpose(0, 1)
+    margin = (0, 0, BLUR_REACH, BLUR_REACH, BLUR_REACH, BLUR_REACH)
+    stack = functional.pad(stack, margin, mode="replicate")
+    stack = functional.conv3d(stack, kernels[..., None, None], groups=count)
+    stack = functional.conv3d(stack, kernels[:, :, None, :, None], groups=count)
+    return stack.transpose(0, 1)
 
 
 def scale_structures(
@@ -69,82 +94,98 @@ def mirror_some(
 
 
 def random_structure_intensity(
-    images: Tensor, labels: Tensor, share: float, classes: int, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor,
+    share: float,
+    ranges: Sequence[tuple[float, float]],
+    generator: torch.Generator,
 ) -> Tensor:
-    """Give each labelled structure a random mean intensity and strength of texture.
+    """Give labelled structures a random mean intensity, each within its range, and texture.
 
-    images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z). A `share` of the images is changed, all
-    their structures independently; after SynthSeg (Billot et al. 2023), which draws them all.
+    images: (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z); `ranges` are those of labels 1, 2, ...
+    A `share` of the images is changed, all their structures independently, their own texture kept
+    at a random strength; after SynthSeg (Billot et al. 2023), which draws every image anew.
     """
     varied = images.clone()
     for image, label in zip(varied, labels, strict=True):
         # Drawn even where nothing changes, so that one image's labels do not move the next draws.
-        chosen, *draws = torch.rand(1 + 2 * classes, generator=generator, device=images.device)
+        chosen, *draws = torch.rand(1 + 2 * len(ranges), generator=generator, device=images.device)
         if chosen >= share:
             continue
-        for structure in range(1, classes + 1):
+        for structure, (low, high) in enumerate(ranges, start=1):
             inside = (label == structure)[None]
-            mean, texture = draws[2 * structure - 2 : 2 * structure]
+            place, texture = draws[2 * structure - 2 : 2 * structure]
             if inside.any():
                 voxels = image[inside]
+                mean = low + (high - low) * place
                 image[inside] = mean + texture * (voxels - voxels.mean())
     return varied.clamp(0, 1)
 
 
+@dataclass(frozen=True)
+class CurvePrior:
+    """What is known of the curve from one contrast to another.
+
+    around: heights (N,) of a curve that it resembles. anchors: (K, 3) rows of an intensity and the
+    lowest and highest value that it may go to.
+    """
+
+    around: Tensor | None = None
+    anchors: Tensor | None = None
+    # The largest part of the way from `around` to a random curve.
+    distance: float = 1.0
+
+
 def random_curve(
-    images: Tensor, share: float, generator: torch.Generator, around: Tensor | None = None
+    images: Tensor, share: float, prior: CurvePrior, generator: torch.Generator
 ) -> Tensor:
     """Send a `share` of images (B, 1, X, Y, Z) in [0, 1] through random piecewise linear curves.
 
-    Rising or not: tissue may change its order of brightness, as between two contrasts. Where the
-    heights of a known curve are given in `around` (N,), an image's own curve lies a random part of
-    the way from it to a random one.
+    Rising or not: tissue may change its order of brightness, as between two contrasts. Where a
+    curve is known about, an image's own lies a random part of the way from it to a random one. At
+    anchors it bends to a value within their ranges, and what gave no signal stays dark.
     """
     device = images.device
     varied = images.clone()
     for image in varied:
         chosen, distance = torch.rand(2, generator=generator, device=device)
-        heights = torch.rand(CURVE_POINTS, generator=generator, device=device)
-        if chosen >= share:
-            continue
-        if around is not None:
-            finer = functional.interpolate(
-                heights[None, None], size=len(around), mode="linear", align_corners=True
-            )
-            heights = torch.lerp(around, finer[0, 0], distance)
-        image.copy_(apply_curve(image, heights))
+        coarse = torch.rand(CURVE_POINTS, generator=generator, device=device)
+        heights = _as_fine(coarse)
+        if prior.around is not None:
+            heights = torch.lerp(_as_fine(prior.around), heights, prior.distance * distance)
+        if prior.anchors is not None:
+            places = torch.rand(len(prior.anchors), generator=generator, device=device)
+            heights = _anchored(heights, prior.anchors, places)
+        if chosen < share:
+            image.copy_(apply_curve(smooth_in_plane(image, (1, 2)), heights))
     return varied
 
 
-def apply_curve(image: Tensor, heights: Tensor) -> Tensor:
-    """Send intensities in [0, 1] through the piecewise linear curve of equidistant heights (N,)."""
-    place = image.clamp(0, 1) * (len(heights) - 1)
-    below = place.floor().clamp(max=len(heights) - 2).long()
-    return torch.lerp(heights[below], heights[below + 1], place - below)
+def expected_curve(prior: CurvePrior, device: torch.device) -> Tensor:
+    """Return the heights in the middle of what is known; without a known curve from no change."""
+    start = torch.linspace(0, 1, FINE_POINTS, device=device)
+    heights = start if prior.around is None else _as_fine(prior.around)
+    if prior.anchors is None:
+        return heights
+    middle = torch.full((len(prior.anchors),), 0.5, device=device)
+    return _anchored(heights, prior.anchors, middle)
 
 
-def random_patch_grid(
-    centre: Tensor,
-    patch_size: tuple[int, int, int],
-    volume_size: tuple[int, int, int],
-    ranges: Augmentation | None,
-    generator: torch.Generator,
-) -> Tensor:
-    """Return a sampling grid (1, X, Y, Z, 3) for `grid_sample(align_corners=True)`.
+def _as_fine(heights: Tensor) -> Tensor:
+    fine = functional.interpolate(
+        heights[None, None], size=FINE_POINTS, mode="linear", align_corners=True
+    )
+    return fine[0, 0]
 
-    The patch lies around `centre` (3,) in voxels, turned about the z axis and scaled within
-    `ranges`. The in-plane spacing is the same along x and y, so a turn in voxels is one in mm.
-    """
-    device = centre.device
-    angle, zoom = 0.0, 1.0
-    if ranges is not None:
-        turn, stretch = (torch.rand(2, generator=generator, device=device) * 2 - 1).tolist()
-        angle = math.radians(ranges.rotation_degrees) * turn
-        zoom = 1 + ranges.scale * stretch
-    axes = [torch.arange(n, device=device, dtype=torch.float32) - (n - 1) / 2 for n in patch_size]
-    x, y, z = torch.meshgrid(*axes, indexing="ij")
-    cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
-    voxels = torch.stack((cos * x - sin * y, sin * x + cos * y, z), dim=-1) + centre
-    extent = torch.tensor([max(n - 1, 1) for n in volume_size], device=device)
-    # grid_sample wants the last array axis first, from -1 to 1.
-    return (voxels / extent * 2 - 1).flip(-1)[None]
+
+def _anchored(heights: Tensor, anchors: Tensor, places: Tensor) -> Tensor:
+    """Bend a curve to a value in each anchor's range, `places` of the way from low to high."""
+    intensities, low, high = anchors.T
+    at = torch.cat([intensities.new_zeros(1), intensities])
+    values = torch.cat([low.new_zeros(1), low + places * (high - low)])
+    points = torch.linspace(0, 1, len(heights), device=heights.device)
+    near = torch.exp(-(((points[:, None] - at) / ANCHOR_WIDTH) ** 2))
+    total = near.sum(dim=1)
+    # Between two anchors each has its share; far from all, the curve is what it was.
+    pull = (near @ values) / total.clamp(min=1e-6)
+    return torch.lerp(heights, pull, total.clamp(max=1))

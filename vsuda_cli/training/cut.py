@@ -1,5 +1,6 @@
 """CUT and FastCUT: one-sided translation held in place by contrast (Park et al. 2020)."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,15 @@ from vsuda_cli.networks.patch_sampler import PatchSampler, draw_positions
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
 from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.image_pool import ImagePool
+from vsuda_cli.training.optimising import (
+    backward,
+    mean_losses,
+    parts_of,
+    set_learning_rate,
+    step,
+)
 from vsuda_cli.training.patch_nce import mean_patch_nce
 from vsuda_cli.training.precision import autocast
-from vsuda_cli.training.segmentation import clip_gradients, set_learning_rate
 from vsuda_cli.training.translation import (
     build_discriminator,
     build_generator,
@@ -49,10 +56,10 @@ class Cut:
         start = torch.Generator().manual_seed(settings.seed)
         generator = build_generator(settings)
         channels = generator.feature_channels(settings.nce_layers)
-        self.generator = initialised(generator, start, device)
-        self.discriminator = initialised(build_discriminator(settings), start, device)
+        self.generator = initialised(generator, start, device, settings)
+        self.discriminator = initialised(build_discriminator(settings), start, device, settings)
         sampler = PatchSampler(channels, settings.nce_width)
-        self.patch_sampler = initialised(sampler, start, device)
+        self.patch_sampler = initialised(sampler, start, device, settings)
         learners = [*self.generator.parameters(), *self.patch_sampler.parameters()]
         self._generator_optimiser = torch.optim.Adam(
             learners, settings.learning_rate, settings.betas
@@ -64,9 +71,11 @@ class Cut:
         self._random = torch.Generator().manual_seed(settings.seed)
         self.guide: Guide | None = None
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the learning rate: constant, then linearly to 0."""
-        self.set_rate(linear_rate(self._settings, epoch))
+        rate = linear_rate(self._settings, epoch)
+        self.set_rate(rate)
+        return {"learning_rate": rate}
 
     def set_rate(self, rate: float) -> None:
         """Set one learning rate for all networks."""
@@ -78,19 +87,41 @@ class Cut:
 
         With a guide, `stack` (B, 1, X, Y, Z) and `stack_label` are source volumes for it.
         """
-        translated = self.translate(batch["source"], batch["target"])
-        losses = {
-            "discriminator": self.update_discriminator(batch["target"], translated.pseudo.detach())
-        }
-        generator_losses = self.generator_losses(translated)
-        if self.guide is not None:
-            stack, labels = batch["stack"], batch["stack_label"]
-            generator_losses["guide"] = self.guide.loss(self.generator, stack, labels)
+        parts = parts_of(batch, self._settings.accumulate)
+        pairs = [(part["source"], part["target"]) for part in parts]
+        discriminator, translations = self.begin_step(pairs)
         self.zero_grad()
-        torch.stack(list(generator_losses.values())).sum().backward()
+        found = []
+        for part, translated in zip(parts, translations, strict=True):
+            losses = self.generator_losses(translated)
+            if self.guide is not None:
+                stack, labels = part["stack"], part["stack_label"]
+                losses["guide"] = self.guide.loss(self.generator, stack, labels)
+            found.append(backward(losses, len(parts)))
         self.step()
-        losses |= generator_losses
-        return {name: loss.detach() for name, loss in losses.items()}
+        return {"discriminator": discriminator, **mean_losses(found)}
+
+    def begin_step(self, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Iterator[Translated]]:
+        """Let the discriminator learn from pairs (source, target), the parts of one batch.
+
+        Returns its loss, and the pairs' translations for the generator's losses. A single pair goes
+        through the generator once, for both. The graphs of several would not fit in the memory that
+        parts are to save: each is translated once more when its turn comes, with the same random
+        numbers for every part, as if they were one batch.
+        """
+        if len(pairs) == 1:
+            only = self.translate(*pairs[0])
+            return self.update_discriminator([(pairs[0][1], only.pseudo.detach())]), iter([only])
+        start = self._random.get_state()
+
+        def again() -> Iterator[Translated]:
+            for pair in pairs:
+                self._random.set_state(start)
+                yield self.translate(*pair)
+
+        with torch.no_grad():
+            fakes = [(pair[1], made.pseudo) for pair, made in zip(pairs, again(), strict=True)]
+        return self.update_discriminator(fakes), again()
 
     def translate(self, source: Tensor, target: Tensor) -> Translated:
         """Send a batch (B, 1, X, Y[, Z]) through the generator, once, with its features."""
@@ -98,7 +129,7 @@ class Cut:
         flipped = self._settings.flip_equivariance and bool(
             torch.rand(1, generator=self._random) < 0.5
         )
-        with autocast(self._device):
+        with autocast(self._device, self._settings.mixed_precision):
             if flipped:
                 pseudo = self.generator(source.flip(FLIP_AXIS))
                 with torch.no_grad():
@@ -117,22 +148,22 @@ class Cut:
             flipped,
         )
 
-    def update_discriminator(self, target: Tensor, pseudo: Tensor) -> Tensor:
-        """Let the discriminator learn one step, and return its loss."""
+    def update_discriminator(self, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Let the discriminator learn one step from pairs (target, pseudo); return its loss."""
         self._discriminator_optimiser.zero_grad(set_to_none=True)
-        with autocast(self._device):
-            loss = discriminator_loss(
-                self.discriminator(target), self.discriminator(self._pool.exchange(pseudo))
-            )
-        loss.backward()
-        clip_gradients(self.discriminator, self._settings.gradient_clip)
-        self._discriminator_optimiser.step()
-        return loss.detach()
+        found = []
+        for target, pseudo in pairs:
+            shown = self._pool.exchange(pseudo)
+            with autocast(self._device, self._settings.mixed_precision):
+                loss = discriminator_loss(self.discriminator(target), self.discriminator(shown))
+            found.append(backward({"discriminator": loss}, len(pairs)))
+        step(self._discriminator_optimiser, self.discriminator, self._settings.gradient_clip)
+        return mean_losses(found)["discriminator"]
 
     def generator_losses(self, translated: Translated) -> dict[str, Tensor]:
         """Return the adversarial and the contrastive loss, with gradients."""
         weights = self._settings
-        with autocast(self._device):
+        with autocast(self._device, self._settings.mixed_precision):
             # The discriminator only passes gradients on here.
             self.discriminator.requires_grad_(False)
             fooled = judged(self.discriminator(translated.pseudo), real=True)
@@ -152,8 +183,7 @@ class Cut:
 
     def step(self) -> None:
         """Take a step of the generator and the patch sampler."""
-        clip_gradients(self.generator, self._settings.gradient_clip)
-        self._generator_optimiser.step()
+        step(self._generator_optimiser, self.generator, self._settings.gradient_clip)
 
     def _contrast(self, output: Tensor, keys: list[Tensor], flipped: bool) -> Tensor:
         queries = self.generator.encode(output, self._settings.nce_layers)
@@ -169,7 +199,7 @@ class Cut:
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return source, pseudo-target, target and the target's own translation."""
         source, target = batch["source"][:1], batch["target"][:1]
-        with autocast(self._device):
+        with autocast(self._device, self._settings.mixed_precision):
             shown = {
                 "source": source,
                 "pseudo target": self.generator(source),
@@ -177,6 +207,10 @@ class Cut:
                 "identity": self.generator(target),
             }
         return {name: picture[0, 0].float() for name, picture in shown.items()}
+
+    def streams(self) -> list[torch.Generator]:
+        """Return nothing: what is drawn here is drawn alike in all processes."""
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers, pool and random stream."""

@@ -1,5 +1,6 @@
 """CutSeg: contrastive translation and segmentation trained end to end (Li et al. 2021)."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -7,13 +8,14 @@ from torch import Tensor
 
 from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training.augmentation import augment_intensity
+from vsuda_cli.training import ranks
+from vsuda_cli.training.augmentation import CurvePrior, augment_intensity
 from vsuda_cli.training.cut import Cut
-from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.optimising import backward, mean_losses, parts_of, step
+from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import (
     Segmentation,
     SegmentationLoss,
-    clip_gradients,
     polynomial_rate,
     predict_classes,
     vary_intensity,
@@ -39,47 +41,54 @@ class CutSeg:
         self._settings = settings
         self._device = device
         self.segmentation = Segmentation(settings, device)
-        self.cut = Cut(translation, device)
+        # How it is calculated is the run's own choice, not that of the run it goes on from.
+        own = ("mixed_precision", "channels_last", "compile_blocks", "gradient_clip")
+        changed: dict[str, Any] = {name: getattr(settings, name) for name in own}
+        self.cut = Cut(replace(translation, **changed), device)
         self._teacher = teacher
         if teacher is not None:
-            teacher.requires_grad_(False).eval()
+            made_fast(teacher.requires_grad_(False).eval(), settings)
         self._loss = SegmentationLoss(settings.unet.attention_weight)
         self._slices = torch.Generator().manual_seed(settings.seed)
         self._intensities = torch.Generator(device).manual_seed(settings.seed)
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the learning rates; the translation's falls as the segmenter's."""
-        self.segmentation.set_epoch(epoch)
+        rates = self.segmentation.set_epoch(epoch)
         share = polynomial_rate(self._settings, epoch) / self._settings.learning_rate
         self.cut.set_rate(self._settings.translation_rate * share)
+        return {**rates, "translation_rate": self._settings.translation_rate * share}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `source`, `source_label` and `target` (B, 1, X, Y, Z)."""
-        source, target = batch["source"], batch["target"]
-        source_slices = self._some_slices(source)
-        target_slices = self._some_slices(target)
-        translated = self.cut.translate(source_slices, target_slices)
-        discriminator = self.cut.update_discriminator(target_slices, translated.pseudo.detach())
+        parts = parts_of(batch, self._settings.accumulate)
+        pairs = [
+            (self._some_slices(part["source"]), self._some_slices(part["target"])) for part in parts
+        ]
+        discriminator, translations = self.cut.begin_step(pairs)
 
         self.cut.zero_grad()
         self.segmentation.optimiser.zero_grad(set_to_none=True)
-        losses = self.cut.generator_losses(translated)
-        losses |= self._segmentation_losses(source, batch["source_label"])
-        if self._teacher is not None and self._settings.auxiliary_weight > 0:
-            losses["auxiliary"] = self._auxiliary_loss(self._teacher, target)
-        torch.stack(list(losses.values())).sum().backward()
-        clip_gradients(self.segmentation.network, self._settings.gradient_clip)
-        self.segmentation.optimiser.step()
+        found = []
+        for part, translated in zip(parts, translations, strict=True):
+            losses = self.cut.generator_losses(translated)
+            losses |= self._segmentation_losses(part["source"], part["source_label"])
+            if self._teacher is not None and self._settings.auxiliary_weight > 0:
+                losses["auxiliary"] = self._auxiliary_loss(self._teacher, part["target"])
+            found.append(backward(losses, len(parts)))
+        step(self.segmentation.optimiser, self.segmentation.network, self._settings.gradient_clip)
         self.cut.step()
-        losses["discriminator"] = discriminator
-        return {name: loss.detach() for name, loss in losses.items()}
+        return {**mean_losses(found), "discriminator": discriminator}
 
     def _segmentation_losses(self, source: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Return the loss of segmenting the translated stack; it reaches both networks."""
         network = self.segmentation.network.train()
-        with autocast(self._device):
+        with autocast(self._device, self._settings.mixed_precision):
             pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
-            varied = vary_intensity(pseudo.float(), labels, self._settings, self._intensities)
+            prior = CurvePrior()
+            varied = vary_intensity(
+                pseudo.float(), labels, self._settings, self._intensities, prior
+            )
             losses = self._loss(network, varied, labels)
         weight = self._settings.segmentation_weight
         return {name: weight * loss for name, loss in losses.items()}
@@ -87,7 +96,7 @@ class CutSeg:
     def _auxiliary_loss(self, teacher: UNet2d5, target: Tensor) -> Tensor:
         """Return the mean absolute difference to the teacher's probabilities on real targets."""
         varied = augment_intensity(target, self._settings.augmentation, self._intensities)
-        with autocast(self._device):
+        with autocast(self._device, self._settings.mixed_precision):
             own: Tensor = self.segmentation.network(varied)
             with torch.no_grad():
                 wanted: Tensor = teacher(target)
@@ -95,16 +104,24 @@ class CutSeg:
         return self._settings.auxiliary_weight * difference.abs().mean()
 
     def _some_slices(self, stack: Tensor) -> Tensor:
-        """Return randomly chosen slices (S, 1, X, Y) of a stack (B, 1, X, Y, Z)."""
-        slices = as_slices(stack)
-        chosen = torch.randperm(len(slices), generator=self._slices)[: self._settings.gan_slices]
-        return slices[chosen.to(stack.device)]
+        """Return randomly chosen slices (B * S, 1, X, Y), S from each stack of (B, 1, X, Y, Z).
+
+        They are drawn for the stacks of all processes, of which each takes its own.
+        """
+        drawn = [
+            torch.randperm(stack.shape[-1], generator=self._slices)[: self._settings.gan_slices]
+            for _ in range(len(stack) * ranks.count())
+        ]
+        chosen = ranks.own_share(torch.stack(drawn)).to(stack.device)
+        return torch.cat(
+            [as_slices(one[None])[where] for one, where in zip(stack, chosen, strict=True)]
+        )
 
     @torch.no_grad()
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return source, pseudo-target, labels and predictions of the batch's first patches."""
         source, target = batch["source"][:1], batch["target"][:1]
-        with autocast(self._device):
+        with autocast(self._device, self._settings.mixed_precision):
             pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
         network = self.segmentation.network
         return {
@@ -115,6 +132,10 @@ class CutSeg:
             "target": target[0, 0],
             "on target": predict_classes(network, target, self._device)[0],
         }
+
+    def streams(self) -> list[torch.Generator]:
+        """Return the generators of intensities."""
+        return [*self.segmentation.streams(), self._intensities]
 
     def state_dict(self) -> dict[str, Any]:
         """Return both objectives and the random streams."""

@@ -10,8 +10,14 @@ from vsuda_cli.config import TranslationSettings
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
 from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.image_pool import ImagePool
+from vsuda_cli.training.optimising import (
+    backward,
+    mean_losses,
+    parts_of,
+    set_learning_rate,
+    step,
+)
 from vsuda_cli.training.precision import autocast
-from vsuda_cli.training.segmentation import clip_gradients, set_learning_rate
 from vsuda_cli.training.translation import (
     build_discriminator,
     build_generator,
@@ -27,10 +33,10 @@ class CycleGan:
         self._settings = settings
         self._device = device
         start = torch.Generator().manual_seed(settings.seed)
-        self.to_target = initialised(build_generator(settings), start, device)
-        self.to_source = initialised(build_generator(settings), start, device)
-        self.judge_target = initialised(build_discriminator(settings), start, device)
-        self.judge_source = initialised(build_discriminator(settings), start, device)
+        self.to_target = initialised(build_generator(settings), start, device, settings)
+        self.to_source = initialised(build_generator(settings), start, device, settings)
+        self.judge_target = initialised(build_discriminator(settings), start, device, settings)
+        self.judge_source = initialised(build_discriminator(settings), start, device, settings)
         self._generators = torch.nn.ModuleList([self.to_target, self.to_source])
         self._judges = torch.nn.ModuleList([self.judge_target, self.judge_source])
         self._generator_optimiser = torch.optim.Adam(
@@ -43,45 +49,59 @@ class CycleGan:
         self._source_pool = ImagePool(settings.pool_size, settings.seed + 1)
         self.guide: Guide | None = None
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the learning rate: constant, then linearly to 0."""
         rate = linear_rate(self._settings, epoch)
         set_learning_rate(self._generator_optimiser, rate)
         set_learning_rate(self._judge_optimiser, rate)
+        return {"learning_rate": rate}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `source` and `target` (B, 1, X, Y[, Z]) in [0, 1].
 
         With a guide, `stack` (B, 1, X, Y, Z) and `stack_label` are source volumes for it.
         """
-        source, target = batch["source"], batch["target"]
-        with autocast(self._device):
-            fake_target, fake_source = self.to_target(source), self.to_source(target)
-            losses = self._generator_losses(source, target, fake_target, fake_source)
-        if self.guide is not None:
-            stack, labels = batch["stack"], batch["stack_label"]
-            losses["guide"] = self.guide.loss(self.to_target, stack, labels)
+        parts = parts_of(batch, self._settings.accumulate)
+        fakes, found = [], []
         self._generator_optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        clip_gradients(self._generators, self._settings.gradient_clip)
-        self._generator_optimiser.step()
+        for part in parts:
+            with autocast(self._device, self._settings.mixed_precision):
+                fake_target, fake_source = (
+                    self.to_target(part["source"]),
+                    self.to_source(part["target"]),
+                )
+                losses = self._generator_losses(
+                    part["source"], part["target"], fake_target, fake_source
+                )
+            if self.guide is not None:
+                stack, labels = part["stack"], part["stack_label"]
+                losses["guide"] = self.guide.loss(self.to_target, stack, labels)
+            found.append(backward(losses, len(parts)))
+            fakes.append((fake_target.detach(), fake_source.detach()))
+        step(self._generator_optimiser, self._generators, self._settings.gradient_clip)
 
-        shown_target = self._target_pool.exchange(fake_target.detach())
-        shown_source = self._source_pool.exchange(fake_source.detach())
-        with autocast(self._device):
-            judge_losses = {
+        judged_parts = []
+        self._judge_optimiser.zero_grad(set_to_none=True)
+        for part, (fake_target, fake_source) in zip(parts, fakes, strict=True):
+            losses = self._judge_losses(part, fake_target, fake_source)
+            judged_parts.append(backward(losses, len(parts)))
+        step(self._judge_optimiser, self._judges, self._settings.gradient_clip)
+        return mean_losses(found) | mean_losses(judged_parts)
+
+    def _judge_losses(
+        self, part: dict[str, Tensor], fake_target: Tensor, fake_source: Tensor
+    ) -> dict[str, Tensor]:
+        shown_target = self._target_pool.exchange(fake_target)
+        shown_source = self._source_pool.exchange(fake_source)
+        with autocast(self._device, self._settings.mixed_precision):
+            return {
                 "discriminator_target": discriminator_loss(
-                    self.judge_target(target), self.judge_target(shown_target)
+                    self.judge_target(part["target"]), self.judge_target(shown_target)
                 ),
                 "discriminator_source": discriminator_loss(
-                    self.judge_source(source), self.judge_source(shown_source)
+                    self.judge_source(part["source"]), self.judge_source(shown_source)
                 ),
             }
-        self._judge_optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(judge_losses.values())).sum().backward()
-        clip_gradients(self._judges, self._settings.gradient_clip)
-        self._judge_optimiser.step()
-        return {name: loss.detach() for name, loss in (losses | judge_losses).items()}
 
     def _generator_losses(
         self, source: Tensor, target: Tensor, fake_target: Tensor, fake_source: Tensor
@@ -112,7 +132,7 @@ class CycleGan:
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return both ways there and back of the batch's first images."""
         source, target = batch["source"][:1], batch["target"][:1]
-        with autocast(self._device):
+        with autocast(self._device, self._settings.mixed_precision):
             fake_target, fake_source = self.to_target(source), self.to_source(target)
             shown = {
                 "source": source,
@@ -123,6 +143,10 @@ class CycleGan:
                 "cycle back": self.to_target(fake_source),
             }
         return {name: picture[0, 0].float() for name, picture in shown.items()}
+
+    def streams(self) -> list[torch.Generator]:
+        """Return nothing: what is drawn here is drawn alike in all processes."""
+        return []
 
     def state_dict(self) -> dict[str, Any]:
         """Return networks, optimisers and pools."""

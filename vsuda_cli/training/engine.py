@@ -3,12 +3,9 @@
 import json
 import logging
 import math
-import signal
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
@@ -17,28 +14,32 @@ from torch import Tensor
 from vsuda_cli import config
 from vsuda_cli.errors import InterruptedRunError, VsudaError
 from vsuda_cli.io import atomic
-from vsuda_cli.training import checkpoint
-from vsuda_cli.training.data import Batches
+from vsuda_cli.training import checkpoint, randomness, ranks
+from vsuda_cli.training.journal import Journal, Row
 from vsuda_cli.training.run import Run
 from vsuda_cli.training.samples import panel_png
+from vsuda_cli.training.sampling import Batches
+from vsuda_cli.training.signals import stop_on_signals
 
 logger = logging.getLogger(__name__)
 
-Row = dict[str, float]
 Validate = Callable[[], Row]
 
 
 class Objective(Protocol):
     """What is trained: networks, losses and optimisers behind one step."""
 
-    def set_epoch(self, epoch: int) -> None:
-        """Set learning rates and ramps for an epoch, counted from 0."""
+    def set_epoch(self, epoch: int) -> dict[str, float]:
+        """Set learning rates and ramps for an epoch, counted from 0, and return them by name."""
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step; return detached losses by name."""
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return named pictures, each (X, Y) or (X, Y, Z) in [0, 1]."""
+
+    def streams(self) -> list[torch.Generator]:
+        """Return the generators that differ between processes, each with a share of the batch."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a bit-identical continuation needs."""
@@ -57,7 +58,7 @@ class Watcher(Protocol):
         """Training starts, or goes on after `done_steps`."""
 
     def step(self, text: str) -> None:
-        """One step is done; `text` names the losses from time to time, else it is empty."""
+        """One step is done; `text` names the losses, averaged over the epoch so far."""
 
     def epoch(self, row: Row) -> None:
         """One epoch is done, with these losses and metrics."""
@@ -81,13 +82,23 @@ def fit(
     chooses the best epoch, and without it the last epoch is the best. `metadata` is stored with the
     weights.
 
-    Raises VsudaError when a loss is no longer finite, and InterruptedRunError after SIGTERM,
-    SIGINT or SIGUSR1, once the state of the step just finished is saved.
+    Of several processes (see `ranks`) all train and the first one writes.
+
+    Raises VsudaError when a loss is no longer finite or memory runs out, and InterruptedRunError
+    after SIGTERM, SIGINT or SIGUSR1, once the state of the step just finished is saved.
     """
     loop = _Loop(run, objective, batches, settings, validate, metadata, metric, watcher)
-    loop.restore()
-    with _stop_on_signals() as stop:
-        loop.train(stop)
+    with closing(loop.journal), stop_on_signals() as stop:
+        loop.restore()
+        try:
+            loop.train(stop)
+        except torch.OutOfMemoryError as error:
+            first = str(error).splitlines()[0]
+            raise VsudaError(
+                run.folder,
+                f"the device ran out of memory in epoch {loop.epoch + 1} ({first})",
+                "lower batch_size (and raise accumulate) or patch_size; cutseg-train: slice_chunk",
+            ) from error
     return run.weights(loop.best_epoch or settings.epochs)
 
 
@@ -108,34 +119,37 @@ class _Loop:
         self.run, self.objective, self.batches, self.settings = run, objective, batches, settings
         self.validate, self.metric = validate, metric
         self.metadata, self.watcher = metadata, watcher
-        self.steps = settings.steps_per_epoch or math.ceil(batches.cases() / settings.batch_size)
+        self.journal = Journal(run)
+        patches_a_step = settings.batch_size * settings.accumulate * ranks.count()
+        self.steps = settings.steps_per_epoch or math.ceil(batches.cases() / patches_a_step)
         self.epoch, self.step = 0, 0
         self.sums: dict[str, float] = {}
-        self.history: list[Row] = []
         self.best_epoch, self.best_value = 0, math.nan
 
     def train(self, stop: Callable[[], bool]) -> None:
         done = self.epoch * self.steps + self.step
         self.watcher.begin(self.settings.epochs * self.steps, done)
         while self.epoch < self.settings.epochs:
-            self.objective.set_epoch(self.epoch)
+            rates = self.objective.set_epoch(self.epoch)
             batch: dict[str, Tensor] = {}
             while self.step < self.steps:
                 batch = self.batches.draw()
-                self._take_step(batch)
-                if stop():
+                if self._take_step(batch, stop):
                     self._save_state()
                     raise InterruptedRunError(
                         f"{self.run.folder}: stopped in epoch {self.epoch + 1} after step "
                         f"{self.step}; continue with --resume"
                     )
-            self._end_epoch(batch)
+            self._end_epoch(rates, batch)
 
-    def _take_step(self, batch: dict[str, Tensor]) -> None:
+    def _take_step(self, batch: dict[str, Tensor], stop: Callable[[], bool]) -> bool:
+        """Take one step and tell whether it is to be the last, as all processes agree."""
         losses = self.objective.update(batch)
         names = list(losses)
-        # One transfer a step for all losses together.
-        values = torch.stack([losses[name].float() for name in names]).tolist()
+        # One transfer a step for all losses together, and for the wish to stop.
+        told = torch.stack([losses[name].float() for name in names])
+        told = ranks.mean(torch.cat([told, told.new_tensor([float(stop())])]))
+        *values, stopping = told.tolist()
         self.step += 1
         for name, value in zip(names, values, strict=True):
             if not math.isfinite(value):
@@ -147,26 +161,34 @@ class _Loop:
             self.sums[name] = self.sums.get(name, 0.0) + value
         shown = " ".join(f"{n} {self.sums[n] / self.step:.3f}" for n in names)
         self.watcher.step(shown)
+        return bool(stopping > 0)
 
-    def _end_epoch(self, batch: dict[str, Tensor]) -> None:
+    def _end_epoch(self, rates: dict[str, float], batch: dict[str, Tensor]) -> None:
         row: Row = {name: total / self.steps for name, total in self.sums.items()}
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
         last = self.epoch == self.settings.epochs
         if last or self.epoch % self.settings.validate_every == 0:
             row.update(self.validate())
-            if batch:
-                self._save_samples(batch)
         is_best = self._is_best(row, last)
+        if ranks.is_first():
+            self._write_epoch(row, batch, is_best, last)
+        if is_best:
+            self.best_epoch, self.best_value = self.epoch, row.get(self.metric[0], math.nan)
+        row = {"epoch": self.epoch, "step": self.epoch * self.steps, **rates, **row}
+        if ranks.is_first():
+            self.journal.add(row)
+        if last or self.epoch % self.settings.save_every == 0:
+            self._save_state()
+        self.watcher.epoch(row)
+
+    def _write_epoch(self, row: Row, batch: dict[str, Tensor], is_best: bool, last: bool) -> None:
+        # An epoch whose last step an earlier process took has no batch to show.
+        if batch:
+            self._save_samples(batch)
         if is_best or last or self.epoch % self.settings.checkpoint_every == 0:
             self._save_weights()
         if is_best:
             self._save_best(row)
-        row = {"epoch": self.epoch, **row}
-        self.history.append(row)
-        self._write_metrics()
-        if last or self.epoch % self.settings.save_every == 0:
-            self._save_state()
-        self.watcher.epoch(row)
 
     def _is_best(self, row: Row, last: bool) -> bool:
         name, larger_is_better = self.metric
@@ -177,9 +199,7 @@ class _Loop:
         return better or math.isnan(self.best_value)
 
     def _save_best(self, row: Row) -> None:
-        before = self.best_epoch
-        name = self.metric[0]
-        self.best_epoch, self.best_value = self.epoch, row.get(name, math.nan)
+        before, name = self.best_epoch, self.metric[0]
         best = {"epoch": self.epoch, "metric": name, "value": row.get(name)}
         atomic.write_text(self.run.best, json.dumps(best) + "\n")
         # A best checkpoint that was overtaken goes, unless it is one of the regular ones.
@@ -196,27 +216,38 @@ class _Loop:
         path = self.run.samples / f"epoch-{self.epoch:04d}.png"
         atomic.write_bytes(path, panel_png(pictures))
 
-    def _write_metrics(self) -> None:
-        lines = "".join(json.dumps(row) + "\n" for row in self.history)
-        atomic.write_text(self.run.metrics, lines)
-
     def _save_state(self) -> None:
+        random = randomness.state(self.objective.streams(), self.batches.device)
+        if not ranks.is_first():
+            return
         state = {
             "format": checkpoint.FORMAT,
             "epoch": self.epoch,
             "step": self.step,
             "sums": self.sums,
-            "history": self.history,
+            "history": self.journal.rows,
             "best": [self.best_epoch, self.best_value],
             "objective": self.objective.state_dict(),
             "batches": self.batches.state_dict(),
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "random": random,
         }
         checkpoint.save_state(self.run.state, state)
 
     def restore(self) -> None:
-        """Go back to the last whole saved state, if there is one."""
+        """Go back to the last whole saved state, if there is one; all processes to the same."""
+        state = ranks.from_first(self._last_state() if ranks.is_first() else None)
+        if state is None:
+            randomness.separate(self.objective.streams())
+            return
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.sums, self.journal.rows = state["sums"], state["history"]
+        self.best_epoch, self.best_value = state["best"]
+        self.objective.load_state_dict(state["objective"])
+        self.batches.load_state_dict(state["batches"])
+        randomness.restore(state["random"], self.objective.streams(), self.batches.device)
+        logger.info("continuing after epoch %d, step %d", self.epoch, self.step)
+
+    def _last_state(self) -> dict[str, Any] | None:
         for path in (self.run.state, checkpoint.previous(self.run.state)):
             if not path.exists():
                 continue
@@ -225,33 +256,8 @@ class _Loop:
             except VsudaError as error:
                 logger.warning("%s; trying the one before", error)
                 continue
-            self.epoch, self.step = state["epoch"], state["step"]
-            self.sums, self.history = state["sums"], state["history"]
-            self.best_epoch, self.best_value = state["best"]
-            self.objective.load_state_dict(state["objective"])
-            self.batches.load_state_dict(state["batches"])
-            torch.set_rng_state(state["random"])
-            if state["random_cuda"] and torch.cuda.is_available():
-                torch.cuda.set_rng_state_all(state["random_cuda"])
-            logger.info("continuing after epoch %d, step %d", self.epoch, self.step)
-            return
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that tells whether a signal has asked for the end."""
-    received: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
-    # Handlers can be set in the main thread only; elsewhere the caller's handling stays.
-    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    before: dict[int, Any] = {}
-    if threading.current_thread() is threading.main_thread():
-        before = {number: signal.signal(number, remember) for number in watched}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+            if not self.run.weights(state["best"][0]).exists():
+                # Overtaken, after this state was saved, by an epoch that is now done again.
+                state["best"] = [0, math.nan]
+            return state
+        return None

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vsuda_cli.training import ranks
+
 
 class ImagePool:
     """Keeps up to `size` fakes; once full, half of the new ones are exchanged for old ones."""
@@ -19,7 +21,8 @@ class ImagePool:
         if self._size == 0:
             return fakes
         shown = []
-        for fake in fakes.detach():
+        # Several processes keep the same pool of all their fakes, as one process would.
+        for fake in ranks.gathered(fakes.detach()):
             if len(self._images) < self._size:
                 self._images.append(fake.clone())
                 shown.append(fake)
@@ -31,7 +34,7 @@ class ImagePool:
             index = int(place * self._size)
             shown.append(self._images[index])
             self._images[index] = fake.clone()
-        return torch.stack(shown)
+        return ranks.own_share(torch.stack(shown))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the images and the generator's state."""

@@ -10,8 +10,8 @@ from torch import Tensor
 from vsuda_cli.config import MeanTeacherSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.augmentation import augment_intensity
-from vsuda_cli.training.precision import autocast
-from vsuda_cli.training.segmentation import Segmentation, clip_gradients, predict_classes
+from vsuda_cli.training.precision import autocast, made_fast
+from vsuda_cli.training.segmentation import Segmentation, predict_classes
 
 
 class MeanTeacher(Segmentation):
@@ -27,41 +27,41 @@ class MeanTeacher(Segmentation):
         self._weight = 0.0
         self._ema_limit = settings.ema_decay_start
         self._updates = 0
-        self.teacher = _frozen_copy(self.network)
+        self.start_from_student()
 
     def start_from_student(self) -> None:
-        """Make the teacher equal to the student, after initial weights were loaded."""
-        self.teacher = _frozen_copy(self.network)
+        """Make the teacher equal to the student, also after initial weights were loaded."""
+        self.teacher = made_fast(_frozen_copy(self.network), self._mt)
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the learning rate, the consistency weight's ramp and the EMA's largest decay."""
-        super().set_epoch(epoch)
+        rates = super().set_epoch(epoch)
         progress = epoch / max(1.0, self._mt.consistency_ramp * self._mt.epochs)
         self._weight = self._mt.consistency_weight * ramp(progress)
         # A short memory while the student still changes fast, a long one afterwards.
         ramping = progress < 1
         self._ema_limit = self._mt.ema_decay_start if ramping else self._mt.ema_decay_end
+        return {**rates, "consistency_weight": self._weight}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `labelled`, `labelled_label` and `unlabelled` (B, 1, X, Y, Z)."""
+        found = super().update(batch)
+        self._updates += 1
+        update_average(self.teacher, self.network, ema_decay(self._updates, self._ema_limit))
+        return found
+
+    def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         images, labels = self.augmented(batch)
         ranges = self._mt.augmentation
         for_student = augment_intensity(batch["unlabelled"], ranges, self._generator)
         for_teacher = augment_intensity(batch["unlabelled"], ranges, self._generator)
-        self.network.train()
-        self.optimiser.zero_grad(set_to_none=True)
-        with autocast(self._device):
+        with autocast(self._device, self._mt.mixed_precision):
             losses = self._loss(self.network, images, labels)
             student = self.network(for_student).float().softmax(dim=1)
             with torch.no_grad():
                 teacher = self._opinion(for_teacher)
         losses["consistency"] = self._weight * (student - teacher).square().mean()
-        torch.stack(list(losses.values())).sum().backward()
-        clip_gradients(self.network, self._mt.gradient_clip)
-        self.optimiser.step()
-        self._updates += 1
-        update_average(self.teacher, self.network, ema_decay(self._updates, self._ema_limit))
-        return {name: loss.detach() for name, loss in losses.items()}
+        return losses
 
     def _opinion(self, images: Tensor) -> Tensor:
         """Return the teacher's probabilities, of the left-right mirrored images if so set."""

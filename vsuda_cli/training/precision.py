@@ -1,13 +1,62 @@
 """Mixed precision: bf16 on CUDA, full precision elsewhere; and the choice of a device."""
 
+import resource
+import sys
+from typing import TypeVar
+
 import torch
+from monai.networks.blocks import ResidualUnit
 
+from vsuda_cli.config import Training
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.networks.resnet_generator import ResidualBlock
+
+Network = TypeVar("Network", bound=torch.nn.Module)
+
+# What is compiled: the parts in which nearly all time is spent.
+_BLOCKS = (ResidualBlock, ResidualUnit)
 
 
-def autocast(device: torch.device) -> torch.autocast:
+def autocast(device: torch.device, wanted: bool = True) -> torch.autocast:
     """Return a context for forward passes: bf16 needs no loss scaling and keeps float's range."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+    mixed = wanted and device.type == "cuda"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)
+
+
+def choose_algorithms(device: torch.device) -> None:
+    """Ask for the same bits in every run on the CPU, and for speed on a GPU."""
+    on_cpu = device.type == "cpu"
+    torch.use_deterministic_algorithms(mode=on_cpu, warn_only=True)
+    torch.backends.cudnn.benchmark = not on_cpu
+    torch.set_float32_matmul_precision("highest" if on_cpu else "high")
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Return the most memory that was in use so far: a GPU's tensors, or the whole process's."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # In bytes on macOS, in KiB elsewhere.
+    return largest / (2**30 if sys.platform == "darwin" else 2**20)
+
+
+def made_fast(network: Network, settings: Training) -> Network:
+    """Change a network, already on its device, to channels-last and compiled blocks if so set.
+
+    Weights keep their names: blocks are compiled in place, one after another, so that those of the
+    same shape share one compilation.
+    """
+    if settings.channels_last:
+        dims = {value.ndim for value in network.parameters()}
+        layout = torch.channels_last_3d if 5 in dims else torch.channels_last
+        for value in network.parameters():
+            if value.ndim == max(dims):
+                value.data = value.data.contiguous(memory_format=layout)
+    if settings.compile_blocks:
+        for block in network.modules():
+            if isinstance(block, _BLOCKS):
+                block.compile()
+    return network
 
 
 def choose_device(name: str) -> torch.device:

@@ -14,7 +14,8 @@ import torch
 from vsuda_cli import __version__, config
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
-from vsuda_cli.training import checkpoint
+from vsuda_cli.io.atomic import PARTIAL_SUFFIX
+from vsuda_cli.training import checkpoint, ranks
 
 RUN_FILES = (
     "config.toml",
@@ -22,6 +23,7 @@ RUN_FILES = (
     "metrics.jsonl",
     "best.json",
     "samples",
+    "tensorboard",
     "checkpoints",
     "report.html",
 )
@@ -57,6 +59,11 @@ class Run:
     def samples(self) -> Path:
         """Pictures of what the networks make of a batch."""
         return self.folder / "samples"
+
+    @property
+    def tensorboard(self) -> Path:
+        """TensorBoard's events, where that is installed."""
+        return self.folder / "tensorboard"
 
     @property
     def state(self) -> Path:
@@ -101,10 +108,25 @@ def check_free(run: Run, *, force: bool) -> None:
     if not run.folder.exists() or not any(run.folder.iterdir()):
         return
     if not run.exists():
+        if _was_killed_at_its_start(run):
+            return
         raise VsudaError(run.folder, "is a folder that is no run", "give another folder")
     if not force:
         remedy = "use --resume to continue it, --force to start anew, or another folder"
         raise VsudaError(run.folder, "exists already", remedy)
+
+
+def _was_killed_at_its_start(run: Run) -> bool:
+    """Tell whether a folder holds nothing but what `start` makes before the settings."""
+    found = {path for path in run.folder.rglob("*") if not path.name.endswith(PARTIAL_SUFFIX)}
+    return found <= {run.provenance, run.samples, run.state.parent}
+
+
+def remove_partial_files(run: Run) -> None:
+    """Remove what a killed process had not finished writing; some of it is large."""
+    for folder in (run.folder, run.samples, run.state.parent):
+        for path in folder.glob(f".*{PARTIAL_SUFFIX}"):
+            path.unlink(missing_ok=True)
 
 
 def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) -> None:
@@ -115,10 +137,17 @@ def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) 
     if changed:
         raise VsudaError(run.folder, f"was started with other settings: {changed[0]}", remedy)
     old = read_provenance(run.folder)
-    for key in ("command", "data"):
-        if old.get(key) != provenance[key]:
-            text = f"was started with another {key}: {old.get(key)} -> {provenance[key]}"
+    # Runs of before there were several processes do not name their number.
+    for what, key in (("command", "command"), ("number of processes", "processes")):
+        was = old.get(key, 1)
+        if was != provenance[key]:
+            text = f"was started with another {what}: {was} -> {provenance[key]}"
             raise VsudaError(run.folder, text, remedy)
+    digests, now = old.get("data", {}), provenance["data"]
+    for name in sorted({*digests, *now}):
+        # An input that is not given has no digest; runs of before it existed do not name it.
+        if digests.get(name, "") != now.get(name, ""):
+            raise VsudaError(run.folder, f"was started with other data: {name} differs", remedy)
 
 
 def describe(command: str, data: dict[str, str], device: torch.device, seed: int) -> dict[str, Any]:
@@ -129,12 +158,19 @@ def describe(command: str, data: dict[str, str], device: torch.device, seed: int
         "data": data,
         "seed": seed,
         "device": str(device),
+        "processes": ranks.count(),
         "versions": {
             "vsuda": __version__,
             "python": platform.python_version(),
             "torch": torch.__version__,
         },
     }
+
+
+def record_validation(run: Run, cases: list[str]) -> None:
+    """Add the cases kept for validation to a run's provenance."""
+    provenance = {**read_provenance(run.folder), "validation": cases}
+    atomic.write_text(run.provenance, json.dumps(provenance, indent=1) + "\n")
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from torch.nn import functional
 from vsuda_cli.config import SegmentationSettings, UNet
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.networks.unet2d5 import UNet2d5
+from vsuda_cli.training import ranks
 from vsuda_cli.training.augmentation import (
+    CurvePrior,
     augment_intensity,
     mirror_some,
     random_curve,
@@ -17,11 +19,17 @@ from vsuda_cli.training.augmentation import (
     scale_structures,
 )
 from vsuda_cli.training.data import Item
-from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.dice import soft_dice_loss
+from vsuda_cli.training.optimising import (
+    backward,
+    mean_losses,
+    parts_of,
+    set_learning_rate,
+    step,
+)
+from vsuda_cli.training.precision import autocast, made_fast
 
 VALIDATION_METRIC = ("validation_dice", True)
-# Added to both sides of a Dice: two empty masks agree (MONAI's value).
-SMOOTH = 1e-5
 
 
 def build_unet(settings: UNet, class_count: int) -> UNet2d5:
@@ -56,7 +64,7 @@ class SegmentationLoss:
         foreground = (labels > 0) & (labels != IGNORED)
         targets = network.attention_targets(foreground[:, None].float())
         attention = [
-            _soft_dice_loss(found.float(), wanted)
+            soft_dice_loss(found.float(), wanted)
             for found, wanted in zip(maps, targets, strict=True)
         ]
         return {
@@ -69,21 +77,16 @@ def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return 1 - mean soft Dice of the structures + mean cross-entropy, as MONAI's DiceCELoss.
 
     logits: (B, class, X, Y, Z); labels: (B, X, Y, Z), 255 where a voxel counts in neither. Dice is
-    taken over the batch: a patch without tumour has a Dice of its own only with the others.
+    taken over the batch, of all processes: a patch without tumour has a Dice of its own only with
+    the others.
     """
     counted = labels != IGNORED
     wanted = functional.one_hot(torch.where(counted, labels, 0), logits.shape[1]).movedim(-1, 1)
     found = (logits.softmax(dim=1) * counted[:, None])[:, 1:]
     wanted = (wanted * counted[:, None])[:, 1:].to(found.dtype)
-    space = (0, *range(2, logits.ndim))
-    overlap, total = (found * wanted).sum(space), found.sum(space) + wanted.sum(space)
-    dice = (2 * overlap + SMOOTH) / (total + SMOOTH)
-    return 1 - dice.mean() + functional.cross_entropy(logits, labels, ignore_index=IGNORED)
-
-
-def _soft_dice_loss(found: Tensor, wanted: Tensor) -> Tensor:
-    overlap = (found * wanted).sum()
-    return 1 - (2 * overlap + SMOOTH) / (found.sum() + wanted.sum() + SMOOTH)
+    entropy = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
+    voxels = ranks.mean(counted.sum().to(entropy.dtype))
+    return soft_dice_loss(found, wanted) + entropy / voxels.clamp(min=1)
 
 
 class Segmentation:
@@ -93,7 +96,8 @@ class Segmentation:
         torch.manual_seed(settings.seed)
         self._settings = settings
         self._device = device
-        self.network = build_unet(settings.unet, len(settings.classes) + 1).to(device)
+        network = build_unet(settings.unet, len(settings.classes) + 1)
+        self.network = made_fast(network.to(device), settings)
         self._loss = SegmentationLoss(settings.unet.attention_weight)
         self.optimiser = torch.optim.Adam(
             self.network.parameters(),
@@ -101,24 +105,28 @@ class Segmentation:
             weight_decay=settings.weight_decay,
         )
         self._generator = torch.Generator(device).manual_seed(settings.seed)
-        # Heights of the curve from the labelled images' contrast to the one to be segmented.
-        self.contrast: Tensor | None = None
+        # What is known of the curve from the labelled images' contrast to the one to be segmented.
+        self.contrast = CurvePrior()
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the polynomially falling learning rate."""
-        set_learning_rate(self.optimiser, polynomial_rate(self._settings, epoch))
+        rate = polynomial_rate(self._settings, epoch)
+        set_learning_rate(self.optimiser, rate)
+        return {"learning_rate": rate}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `labelled` (B, 1, X, Y, Z) and `labelled_label` (B, X, Y, Z)."""
-        images, labels = self.augmented(batch)
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
-        with autocast(self._device):
-            losses = self._loss(self.network, images, labels)
-        torch.stack(list(losses.values())).sum().backward()
-        clip_gradients(self.network, self._settings.gradient_clip)
-        self.optimiser.step()
-        return {name: loss.detach() for name, loss in losses.items()}
+        parts = parts_of(batch, self._settings.accumulate)
+        found = [backward(self._losses(part), len(parts)) for part in parts]
+        step(self.optimiser, self.network, self._settings.gradient_clip)
+        return mean_losses(found)
+
+    def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        images, labels = self.augmented(batch)
+        with autocast(self._device, self._settings.mixed_precision):
+            return self._loss(self.network, images, labels)
 
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the labelled images with random intensities, and their labels.
@@ -145,6 +153,10 @@ class Segmentation:
             "prediction": predict_classes(self.network, images, self._device)[0],
         }
 
+    def streams(self) -> list[torch.Generator]:
+        """Return the generator of intensities."""
+        return [self._generator]
+
     def state_dict(self) -> dict[str, Any]:
         """Return network, optimiser and generator."""
         return {
@@ -169,21 +181,21 @@ def vary_intensity(
     labels: Tensor,
     settings: SegmentationSettings,
     generator: torch.Generator,
-    contrast: Tensor | None = None,
+    contrast: CurvePrior,
 ) -> Tensor:
     """Return labelled images (B, 1, X, Y, Z) in [0, 1] with random intensities.
 
     What the settings switch on, from the labelled structures' own intensities to the whole image's;
-    `contrast` (N,) are the heights of the curve that random curves are drawn around.
+    `contrast` is what is known of the curve that they go through.
     """
     if settings.structure_factors:
         images = scale_structures(images, labels, settings.structure_factors, generator)
     if settings.curve_share > 0:
-        images = random_curve(images, settings.curve_share, generator, contrast)
+        images = random_curve(images, settings.curve_share, contrast, generator)
     if settings.structure_share > 0:
-        count = len(settings.classes)
+        ranges = settings.structure_ranges or ((0.0, 1.0),) * len(settings.classes)
         images = random_structure_intensity(
-            images, labels, settings.structure_share, count, generator
+            images, labels, settings.structure_share, ranges, generator
         )
     return augment_intensity(images, settings.augmentation, generator)
 
@@ -211,8 +223,8 @@ def validation_dice(
         return {}
     counts: dict[str, Tensor] = {}
     for item in items:
-        found = predict_classes(network, item.image[None], device)[0]
-        wanted = _require_label(item)
+        found = predict_classes(network, item.image[None].to(device), device)[0]
+        wanted = _require_label(item).to(device)
         rows = [
             torch.stack(
                 [((found == c) & (wanted == c)).sum(), (found == c).sum() + (wanted == c).sum()]
@@ -239,15 +251,3 @@ def _require_label(item: Item) -> Tensor:
 def polynomial_rate(settings: SegmentationSettings, epoch: int) -> float:
     """Return the learning rate of an epoch: lr (1 - epoch / epochs)^power."""
     return float(settings.learning_rate * (1 - epoch / settings.epochs) ** settings.decay_power)
-
-
-def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    """Set one learning rate for all parameters."""
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
-def clip_gradients(network: torch.nn.Module, largest_norm: float) -> None:
-    """Scale gradients down to a norm; 0 leaves them as they are."""
-    if largest_norm > 0:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), largest_norm)

@@ -7,11 +7,13 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vsuda_cli.config import TranslationSettings
+from vsuda_cli.images.contrast import CURVE_POINTS
+from vsuda_cli.networks.contrast_curve import ContrastCurve
 from vsuda_cli.networks.initialisation import initialise_normal
 from vsuda_cli.networks.patch_discriminator import PatchDiscriminator
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.training.data import Item
-from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.translation_metric import sliced_wasserstein
 
 VALIDATION_METRIC = ("validation_distance", False)
@@ -19,6 +21,7 @@ VALIDATION_METRIC = ("validation_distance", False)
 SLICES_AT_ONCE = 8
 
 Network = TypeVar("Network", bound=torch.nn.Module)
+Translator = ResnetGenerator | ContrastCurve
 
 
 def build_generator(settings: TranslationSettings) -> ResnetGenerator:
@@ -31,6 +34,11 @@ def build_generator(settings: TranslationSettings) -> ResnetGenerator:
     )
 
 
+def build_translator(settings: TranslationSettings) -> Translator:
+    """Return what a run of these settings exports: a generator, or a curve."""
+    return ContrastCurve(CURVE_POINTS) if settings.method == "curve" else build_generator(settings)
+
+
 def build_discriminator(settings: TranslationSettings) -> PatchDiscriminator:
     """Return a discriminator of overlapping patches, anti-aliased as the generator is."""
     return PatchDiscriminator(
@@ -41,10 +49,15 @@ def build_discriminator(settings: TranslationSettings) -> PatchDiscriminator:
     )
 
 
-def initialised(network: Network, generator: torch.Generator, device: torch.device) -> Network:
+def initialised(
+    network: Network,
+    generator: torch.Generator,
+    device: torch.device,
+    settings: TranslationSettings,
+) -> Network:
     """Draw a network's initial weights from `generator` and bring it to the device."""
     initialise_normal(network, generator)
-    return network.to(device)
+    return made_fast(network.to(device), settings)
 
 
 def linear_rate(settings: TranslationSettings, epoch: int) -> float:
@@ -54,11 +67,12 @@ def linear_rate(settings: TranslationSettings, epoch: int) -> float:
     return settings.learning_rate * share
 
 
-def translate_volume(generator: ResnetGenerator, image: Tensor, device: torch.device) -> Tensor:
+def translate_volume(generator: Translator, image: Tensor, device: torch.device) -> Tensor:
     """Return the translation (1, X, Y, Z) of an image (1, X, Y, Z); 2D networks go slice by slice.
 
     The generator has neither dropout nor running statistics, so its mode does not matter.
     """
+    image = image.to(device)
     with torch.no_grad(), autocast(device):
         if generator.dims == 3:
             volume: Tensor = generator(image[None])[0]
@@ -90,7 +104,7 @@ def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Te
 
 
 def validation_distance(
-    generator: ResnetGenerator, source: list[Item], target: list[Item], device: torch.device
+    generator: Translator, source: list[Item], target: list[Item], device: torch.device
 ) -> dict[str, float]:
     """Return how far translated held-out sources are from held-out targets; smaller is better."""
     if not source or not target:

@@ -1,0 +1,51 @@
+"""What every objective does with its losses: backward in parts, one step, learning rates."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vsuda_cli.training import ranks
+
+Losses = dict[str, Tensor]
+
+
+def parts_of(batch: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]:
+    """Split a batch into `count` equal parts, whose gradients are accumulated one by one."""
+    if count == 1:
+        return [batch]
+    chunks = {name: values.chunk(count) for name, values in batch.items()}
+    return [{name: values[i] for name, values in chunks.items()} for i in range(count)]
+
+
+def backward(losses: Losses, parts: int) -> Losses:
+    """Add the gradients of the sum of `losses` over `parts`, and return them detached."""
+    total = torch.stack(list(losses.values())).sum()
+    (total / parts if parts > 1 else total).backward()
+    return {name: loss.detach() for name, loss in losses.items()}
+
+
+def mean_losses(parts: Sequence[Losses]) -> Losses:
+    """Return each loss averaged over the parts of a batch."""
+    if len(parts) == 1:
+        return parts[0]
+    return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
+
+
+def step(optimiser: torch.optim.Optimizer, clipped: torch.nn.Module, largest_norm: float) -> None:
+    """Take one step on gradients averaged over the processes; `clipped` is limited to a norm."""
+    ranks.average_gradients(value for group in optimiser.param_groups for value in group["params"])
+    clip_gradients(clipped, largest_norm)
+    optimiser.step()
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Set one learning rate for all parameters."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+def clip_gradients(network: torch.nn.Module, largest_norm: float) -> None:
+    """Scale gradients down to a norm; 0 leaves them as they are."""
+    if largest_norm > 0:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), largest_norm)

@@ -1,0 +1,39 @@
+"""The state of all random numbers of a run, of every process that takes part in it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vsuda_cli.training import ranks
+
+# Far apart, so that the seeds of two runs' processes are not easily the same.
+_SEED_STRIDE = 1_000_003
+
+
+def separate(streams: Sequence[torch.Generator]) -> None:
+    """Give every process but the first random numbers of its own, for its share of the batches."""
+    shift = ranks.own() * _SEED_STRIDE
+    if shift:
+        torch.manual_seed(torch.initial_seed() + shift)
+        for stream in streams:
+            stream.manual_seed(stream.initial_seed() + shift)
+
+
+def state(streams: Sequence[torch.Generator], device: torch.device) -> list[Tensor]:
+    """Return each generator's state, (process, byte): torch's own first, then the `streams`."""
+    states = [torch.get_rng_state(), *(stream.get_state() for stream in streams)]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return [ranks.gathered(one[None]) for one in states]
+
+
+def restore(states: list[Tensor], streams: Sequence[torch.Generator], device: torch.device) -> None:
+    """Continue this process's random numbers exactly where `state` was taken."""
+    torch_state, *others = [one[ranks.own()] for one in states]
+    torch.set_rng_state(torch_state)
+    for stream, one in zip(streams, others, strict=False):
+        stream.set_state(one)
+    # A run that began on another kind of device has no state for this one.
+    if device.type == "cuda" and len(others) > len(streams):
+        torch.cuda.set_rng_state(others[-1], device)
