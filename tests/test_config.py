@@ -126,7 +126,7 @@ def test_a_wrong_option_is_named(tmp_path: Path, wrong: dict[str, Any], problem:
 
 
 def test_methods_bring_their_own_values() -> None:
-    cyclegan, cut, fastcut = (
+    cyclegan, cut, fastcut, curve = (
         resolve(TranslationSettings, preset="paper", values={"method": method})
         for method in config.METHODS
     )
@@ -136,6 +136,9 @@ def test_methods_bring_their_own_values() -> None:
     assert (fastcut.epochs, fastcut.decay_epochs, fastcut.pool_size) == (200, 50, 0)
     assert (fastcut.nce_weight, fastcut.nce_identity) == (10.0, False)
     assert fastcut.flip_equivariance
+    # A closed form is found once, whatever the preset.
+    small = resolve(TranslationSettings, preset="small", values={"method": "curve"})
+    assert curve.epochs == curve.steps_per_epoch == small.epochs == small.steps_per_epoch == 1
 
 
 def test_the_method_may_come_from_the_file_and_is_overridden_by_the_option(tmp_path: Path) -> None:
