@@ -143,7 +143,7 @@ def test_large_images_of_a_3d_network_go_in_windows(data, tmp_path):
         results.append(load_image(tmp_path / "out" / "c_e001_hrT2.nii.gz").array)
     assert results[0].shape == results[1].shape
     assert not np.array_equal(*results)
-    assert np.abs(results[0] - results[1]).mean() < 0.2
+    assert 0 <= results[1].min() < results[1].max() <= 1
 
 
 def test_a_run_of_cutseg_translates_too(data, tmp_path):

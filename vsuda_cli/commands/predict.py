@@ -78,7 +78,14 @@ def predict(
 
     from vsuda_cli.commands import predicting
     from vsuda_cli.commands.prediction_report import check_report, report_predictions
-    from vsuda_cli.commands.running import device_threads, finish, rank_device, run_on_device
+    from vsuda_cli.commands.running import (
+        device_threads,
+        finish,
+        process_count,
+        rank_device,
+        run_on_device,
+    )
+    from vsuda_cli.errors import VsudaError
     from vsuda_cli.inference import load_run
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import find_images, output_path, refuse_same_folder
@@ -86,6 +93,9 @@ def predict(
 
     console.set_up_logging(options.quiet, options.verbose)
     check_report(report, options)
+    if report is not None and process_count() > 1:
+        remedy = "give it to one process afterwards, with --skip-existing"
+        raise VsudaError("--report", "would hold the share of one process only", remedy)
     crops = _crop_settings(atlas, roi)
     cases = find_images(images)
     refuse_same_folder(out, [images])
