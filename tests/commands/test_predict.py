@@ -185,10 +185,10 @@ def test_ranks_and_shards_share_the_images(data, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_torchrun_shares_the_images(data, tmp_path):
     call(data / "run", data / "images", tmp_path / "whole")
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "vsuda_cli"]
     words = ["predict", data / "run", data / "images", tmp_path / "ranks"]
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
-        + [sys.executable, "-m", "vsuda_cli", *map(str, words)],
+        [sys.executable, *launch, *map(str, words)],
         capture_output=True,
         text=True,
         check=True,
