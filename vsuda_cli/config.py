@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 from vsuda_cli.errors import VsudaError
 
 CLASSES = ("VS", "cochlea")
+# Images with more voxels go through a network in windows: 3.5 GB for the paper's U-Net [ours].
+LARGEST_PASS = 8_000_000
 
 Triple = tuple[float, float, float]
 Size = tuple[int, int, int]

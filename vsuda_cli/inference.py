@@ -1,142 +1,231 @@
 """A run's folder becomes a function from volume to class probabilities, or to a pseudo-image."""
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from monai.inferers import sliding_window_inference
 from numpy.typing import NDArray
 from torch import Tensor
 
 from vsuda_cli import config
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
-from vsuda_cli.images.resampling import resample_label, resample_to_grid
-from vsuda_cli.io.nifti import Volume
+from vsuda_cli.images.resampling import resample_label
+from vsuda_cli.networks.passes import Passes
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training import checkpoint, translation
-from vsuda_cli.training.precision import autocast
+from vsuda_cli.training import checkpoint
+from vsuda_cli.training.precision import autocast, choose_device
 from vsuda_cli.training.run import choose_weights, metadata_of
 from vsuda_cli.training.segmentation import build_unet
+from vsuda_cli.training.translation import (
+    SLICES_AT_ONCE,
+    TranslationNetwork,
+    build_translator,
+    translate_volume,
+)
 
-logger = logging.getLogger(__name__)
-
-# Windows overlap by half and are blended, so that no seam is seen.
-WINDOW_OVERLAP = 0.5
+# Bytes that one pass takes for each voxel, measured with the paper's networks in 32 bits: the
+# U-Net 430; generators from 980 on large slabs to 1520 on small ones.
+SEGMENTER_BYTES = 450
+GENERATOR_BYTES = 1500
+SEGMENTERS: dict[str, type[config.SegmentationSettings]] = {
+    "seg-train": config.SegmentationSettings,
+    "mt-train": config.MeanTeacherSettings,
+    "cutseg-train": config.CutSegSettings,
+}
 
 Array = NDArray[np.float32]
 Affine = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Segmenter:
-    """A trained segmentation network with the preprocessing it was trained with."""
+class Prepared:
+    """A volume on the training grid, `image` (1, 1, X, Y, Z) with `affine`, and where it is from.
+
+    `shape` and `spacing_mm` are those of the grid it came from; `where` names it in messages.
+    """
+
+    image: Tensor
+    affine: Affine
+    shape: tuple[int, int, int]
+    spacing_mm: NDArray[np.float64]
+    where: object
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The segmentation network of one run, and what the run says about it."""
 
     network: UNet2d5
     settings: config.SegmentationSettings
     epoch: int
+    # Whether the run was trained on crops of single ears.
+    crops: bool
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """Trained segmentation networks, averaged, with the preprocessing they were trained with."""
+
+    members: tuple[Loaded, ...]
     device: torch.device
-    # Voxels that go through the network at once; more go through in overlapping windows.
-    largest_pass: int
+    passes: Passes
     # Whether the prediction of the left-right mirrored image is averaged in.
     mirror: bool
 
-    def probabilities(self, volume: Volume) -> Array:
-        """Return class probabilities (X, Y, Z, class) on the grid of `volume`."""
-        array, affine = prepare(volume.array, volume.affine, self.settings.preprocessing)
-        image = torch.from_numpy(array)[None, None].to(self.device)
-        found = self._softmax(image)
-        if self.mirror:
-            found = (found + self._softmax(image.flip(2)).flip(2)) / 2
-        maps = found[0].float().cpu().numpy()
-        shape = (volume.shape[0], volume.shape[1], volume.shape[2])
-        on_grid = [resample_to_grid(one, affine, shape, volume.affine, 1) for one in maps]
-        stacked = np.stack(on_grid, axis=-1).astype(np.float32)
-        # Linear interpolation keeps the sum at 1 but for the rim, where the grids do not overlap.
-        total = stacked.sum(axis=-1, keepdims=True)
-        stacked[..., 0:1] += np.maximum(1 - total, 0)
-        normalised: Array = stacked / stacked.sum(axis=-1, keepdims=True)
-        return normalised
+    @property
+    def settings(self) -> config.SegmentationSettings:
+        """The first run's settings; classes and preprocessing are the same in all."""
+        return self.members[0].settings
+
+    @property
+    def crops(self) -> bool:
+        """Whether the runs were trained on crops of single ears."""
+        return self.members[0].crops
+
+    def __call__(self, array: NDArray[Any], affine: NDArray[Any]) -> Array:
+        """Return class probabilities (X, Y, Z, class), on the grid of the image (X, Y, Z).
+
+        `affine` (4x4) maps voxel indices to RAS mm; of it the spacing matters. Background is
+        class 0. Raises VsudaError for an array that is no finite three-dimensional image.
+        """
+        found = self.probabilities(self.prepare(array, np.asarray(affine, dtype=np.float64)))
+        result: Array = found.permute(1, 2, 3, 0).cpu().numpy()
+        return result
+
+    def prepare(self, array: NDArray[Any], affine: Affine, where: object = "image") -> Prepared:
+        """Bring an image (X, Y, Z) to the networks' grid and intensities, on the CPU."""
+        return _prepare(array, affine, self.settings.preprocessing, where)
 
     @torch.no_grad()
-    def _softmax(self, image: Tensor) -> Tensor:
-        with autocast(self.device):
-            if image.numel() <= self.largest_pass:
-                return self._window(image)
-            return _in_windows(image, self.settings.patch_size, self._window)
+    def probabilities(self, prepared: Prepared) -> Tensor:
+        """Return class probabilities (class, X, Y, Z) on the grid that the image came from.
 
-    def _window(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.network(image)
-        return logits.float().softmax(dim=1)
+        They sum to 1 up to rounding: softmax, averages and linear interpolation keep the sum.
+        """
+        image = prepared.image.to(self.device)
+        views = [(image, False)] + ([(image.flip(2), True)] if self.mirror else [])
+        total: Tensor | None = None
+        for member in self.members:
+            network = member.network
+
+            def softmax(x: Tensor, network: UNet2d5 = network) -> Tensor:
+                with autocast(self.device):
+                    logits: Tensor = network(x)
+                return logits.float().softmax(dim=1)
+
+            for view, mirrored in views:
+                found = self.passes(softmax, view, view.numel(), prepared.where)
+                found = found.flip(2) if mirrored else found
+                total = found if total is None else total.to(found.device) + found
+        if total is None:
+            raise ValueError("a segmenter needs one network or more")
+        mean = total[0] / (len(self.members) * len(views))
+        return _to_grid(mean, prepared, self.settings.preprocessing.spacing_mm)
 
 
 @dataclass(frozen=True)
 class Translator:
     """A trained generator with the preprocessing it was trained with."""
 
-    network: translation.Translator
+    network: TranslationNetwork
     preprocessing: config.Preprocessing
-    patch_size: config.Size
     epoch: int
     device: torch.device
-    largest_pass: int
+    passes: Passes
 
-    @torch.no_grad()
-    def translate(self, volume: Volume) -> tuple[Array, Affine]:
-        """Return the pseudo-image (X, Y, Z) in [0, 1] on the training grid, and its affine."""
-        array, affine = prepare(volume.array, volume.affine, self.preprocessing)
-        image = torch.from_numpy(array)[None, None].to(self.device)
-        with autocast(self.device):
-            if self.network.dims == 2 or image.numel() <= self.largest_pass:
-                pseudo = translation.translate_volume(self.network, image[0], self.device)[0]
-            else:
-                pseudo = _in_windows(image, self.patch_size, self.network)[0, 0]
-        result: Array = pseudo.float().cpu().numpy()
-        return result, affine
+    def __call__(self, array: NDArray[Any], affine: NDArray[Any]) -> tuple[Array, Affine]:
+        """Return the pseudo-image (X, Y, Z) in [0, 1] on the training grid, and its affine.
 
-    def translate_label(self, label: Volume) -> tuple[NDArray[np.uint8], Affine]:
-        """Return a label map on the grid of its image's pseudo-image, and the affine."""
-        return resample_label(label.array, label.affine, self.preprocessing.spacing_mm)
+        Raises VsudaError for an array that is no finite three-dimensional image.
+        """
+        prepared = self.prepare(array, np.asarray(affine, dtype=np.float64))
+        return self.pseudo(prepared).cpu().numpy(), prepared.affine
+
+    def prepare(self, array: NDArray[Any], affine: Affine, where: object = "image") -> Prepared:
+        """Bring an image (X, Y, Z) to the network's grid and intensities, on the CPU."""
+        return _prepare(array, affine, self.preprocessing, where)
+
+    def prepare_label(
+        self, array: NDArray[np.uint8], affine: Affine
+    ) -> tuple[NDArray[np.uint8], Affine]:
+        """Return a label map (X, Y, Z) on the grid of its image's pseudo-image, and the affine."""
+        return resample_label(array, affine, self.preprocessing.spacing_mm)
+
+    def pseudo(self, prepared: Prepared) -> Tensor:
+        """Return the pseudo-image (X, Y, Z) in [0, 1], on the training grid."""
+        image = prepared.image.to(self.device)
+        voxels = image.numel()
+        if self.network.dims == 2:
+            voxels = voxels // image.shape[4] * min(SLICES_AT_ONCE, image.shape[4])
+
+        def translate(x: Tensor) -> Tensor:
+            return translate_volume(self.network, x[0], self.device)[None]
+
+        return self.passes(translate, image, voxels, prepared.where)[0, 0].float()
 
 
-def load_segmenter(
-    folder: Path, wanted: str, device: torch.device, *, largest_pass: int, mirror: bool
+def load_run(
+    folder: str | Path,
+    *,
+    ensemble: Sequence[str | Path] = (),
+    checkpoint: str = "best",
+    device: str = "auto",
+    mirror: bool = False,
+    largest_pass: int = config.LARGEST_PASS,
 ) -> Segmenter:
-    """Load the checkpoint `best`, `last` or N of a run that segments.
+    """Return the function from image to class probabilities that a run has learnt.
+
+    `ensemble` names more runs, whose probabilities are averaged with the first one's; `checkpoint`
+    is `best`, `last` or an epoch, in every run; `mirror` averages with the mirrored image's
+    result; images above `largest_pass` voxels go through in windows.
+
+    Raises VsudaError if a folder is no run that segments, or if the runs differ in their classes,
+    their preprocessing, or in what they were trained on.
+    """
+    where = choose_device(device)
+    folders = [Path(folder), *map(Path, ensemble)]
+    members = tuple(load_network(one, checkpoint, where) for one in folders)
+    for other, member in zip(folders[1:], members[1:], strict=True):
+        _refuse_different(folders[0], members[0], other, member)
+    window = members[0].settings.patch_size
+    passes = Passes(window, largest_pass, SEGMENTER_BYTES, where)
+    return Segmenter(members, where, passes, mirror)
+
+
+def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
+    """Load the checkpoint `best`, `last` or N of one run that segments.
 
     Raises VsudaError if the folder is no such run.
     """
-    epoch, weights, metadata = _checkpoint(folder, wanted)
-    kinds: dict[str, type[config.SegmentationSettings]] = {
-        "seg-train": config.SegmentationSettings,
-        "mt-train": config.MeanTeacherSettings,
-        "cutseg-train": config.CutSegSettings,
-    }
-    kind = kinds.get(metadata["command"])
+    epoch, weights = choose_weights(folder, wanted)
+    metadata = metadata_of(weights)
+    kind = SEGMENTERS.get(metadata["command"])
     if kind is None:
         raise VsudaError(
             folder,
             f"is a run of {metadata['command']}, which does not segment",
-            f"give a run of {', '.join(kinds)}",
+            f"give a run of {', '.join(SEGMENTERS)}",
         )
     settings = config.from_dict(kind, metadata["settings"], weights)
     network = build_unet(settings.unet, len(settings.classes) + 1)
     checkpoint.load_weights(weights, {"segmenter": network})
     network.to(device).eval()
-    return Segmenter(network, settings, epoch, device, largest_pass, mirror)
+    return Loaded(network, settings, epoch, bool(metadata.get("crops", False)))
 
 
 def load_translator(
-    folder: Path, wanted: str, device: torch.device, *, largest_pass: int
+    folder: Path, wanted: str, device: torch.device, largest_pass: int = config.LARGEST_PASS
 ) -> Translator:
     """Load the checkpoint `best`, `last` or N of a run that translates.
 
     Raises VsudaError if the folder is no such run.
     """
-    epoch, weights, metadata = _checkpoint(folder, wanted)
+    epoch, weights = choose_weights(folder, wanted)
+    metadata = metadata_of(weights)
     # A run of cutseg-train keeps the settings of the translation it started from.
     stored = metadata["translation" if metadata["command"] == "cutseg-train" else "settings"]
     if metadata["command"] not in ("translate-train", "cutseg-train"):
@@ -146,26 +235,56 @@ def load_translator(
             "give a run of translate-train or cutseg-train",
         )
     settings = config.from_dict(config.TranslationSettings, stored, weights)
-    network = translation.build_translator(settings)
+    network = build_translator(settings)
     checkpoint.load_weights(weights, {"generator": network})
     network.to(device).eval()
-    return Translator(
-        network, settings.preprocessing, settings.patch_size, epoch, device, largest_pass
-    )
+    passes = Passes(settings.patch_size, largest_pass, GENERATOR_BYTES, device)
+    return Translator(network, settings.preprocessing, epoch, device, passes)
 
 
-def _checkpoint(folder: Path, wanted: str) -> tuple[int, Path, dict[str, Any]]:
-    epoch, weights = choose_weights(folder, wanted)
-    return epoch, weights, metadata_of(weights)
+def _refuse_different(first: Path, one: Loaded, folder: Path, other: Loaded) -> None:
+    for what, a, b in (
+        ("classes", list(one.settings.classes), list(other.settings.classes)),
+        ("preprocessing", one.settings.preprocessing, other.settings.preprocessing),
+        ("crops", one.crops, other.crops),
+    ):
+        if a != b:
+            problem = f"was trained with {what} {b}, but {first} with {a}"
+            raise VsudaError(folder, problem, "average runs of the same kind, or fuse predictions")
 
 
-def _in_windows(image: Tensor, window: config.Size, network: Any) -> Tensor:
-    result: Tensor = sliding_window_inference(
-        image,
-        roi_size=window,
-        sw_batch_size=1,
-        predictor=network,
-        overlap=WINDOW_OVERLAP,
-        mode="gaussian",
-    )
-    return result
+def _prepare(
+    array: NDArray[Any], affine: Affine, settings: config.Preprocessing, where: object
+) -> Prepared:
+    if array.ndim != 3 or not np.isfinite(array).all():
+        problem = f"of shape {array.shape} is no finite three-dimensional image"
+        raise VsudaError(where, problem, "give voxels (X, Y, Z) without NaN")
+    on_grid, new_affine = prepare(array.astype(np.float32, copy=False), affine, settings)
+    shape = (array.shape[0], array.shape[1], array.shape[2])
+    spacing: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
+    return Prepared(torch.from_numpy(on_grid)[None, None], new_affine, shape, spacing, where)
+
+
+def _to_grid(maps: Tensor, to: Prepared, spacing_mm: Sequence[float]) -> Tensor:
+    """Interpolate maps (C, x, y, z) linearly, axis by axis, on the grid (X, Y, Z) of `to`.
+
+    Both grids share their directions and their centre (see `grid_at_spacing`). Beyond the
+    outermost voxel centres the border's values go on.
+    """
+    for axis, (new_size, new_mm, old_mm) in enumerate(
+        zip(to.shape, to.spacing_mm, spacing_mm, strict=True), start=1
+    ):
+        old_size = maps.shape[axis]
+        steps = np.arange(new_size) - (new_size - 1) / 2
+        index = np.clip(steps * (new_mm / old_mm) + (old_size - 1) / 2, 0, old_size - 1)
+        # Float32 headers leave noise in a spacing that is the same.
+        index = np.round(index, 6)
+        low = np.floor(index).astype(np.int64)
+        if new_size == old_size and (index == low).all():
+            continue
+        high = np.minimum(low + 1, old_size - 1)
+        weight = torch.from_numpy((index - low).astype(np.float32)).to(maps.device)
+        before = maps.index_select(axis, torch.from_numpy(low).to(maps.device))
+        after = maps.index_select(axis, torch.from_numpy(high).to(maps.device))
+        maps = before.lerp(after, weight.view([-1 if n == axis else 1 for n in range(4)]))
+    return maps

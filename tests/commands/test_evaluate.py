@@ -221,6 +221,22 @@ def test_groups_from_a_table_and_from_names(data, tmp_path):
     assert "site ldn: 1 cases" in out
 
 
+def test_a_class_absent_everywhere_and_nothing_but_background(data, tmp_path):
+    background = np.zeros(SHAPE, dtype=np.uint8)
+    for kind in ("found", "truth"):
+        save_label(tmp_path / kind / "a_Label.nii.gz", background, np.eye(4))
+    outputs = ["--csv", tmp_path / "a.csv", "--report", tmp_path / "a.html", "--detection"]
+    result = call(tmp_path / "found", tmp_path / "truth", *outputs)
+    assert result.exit_code == 0
+    assert scores(tmp_path / "a.csv")["a"]["VS_Dice"] == "1.0"
+    assert scores(tmp_path / "a.csv")["a"]["VS_ASSD"] == ""
+    assert "VS ASSD (mm)" not in result.stdout  # no value, no mean
+    assert "Neither label map holds any structure" in (tmp_path / "a.html").read_text()
+    wider = call(data / "found", data / "truth", "--classes", "VS,cochlea,canal")
+    assert "canal Dice" in wider.stdout
+    assert "canal ASSD" not in wider.stdout
+
+
 def test_detection_counts(data, tmp_path):
     path = tmp_path / "a.csv"
     result = call(data / "found", data / "truth", "--detection", "--csv", path)

@@ -78,6 +78,7 @@ def test_parts_stability_and_tests(files):
     out = call(*files, "--parts", "--bootstrap", 50, "--tests").stdout
     for title in ("by structure and by metric", "Places in 50 resamples", "Wilcoxon"):
         assert title in out
+    assert out.splitlines()[-2].split()[0] == "poor"  # the board's order: best first
     words = ["--json", "--parts", "--bootstrap", 50, "--tests"]
     records = [json.loads(line) for line in call(*files, *words).stdout.splitlines()]
     assert records[1]["parts"] == {"VS": 1.25, "Dice": 1.5, "ASSD": 1}

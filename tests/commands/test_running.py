@@ -7,9 +7,16 @@ import pytest
 import typer
 
 from vsuda_cli import console
-from vsuda_cli.commands.running import finish, run_cases
+from vsuda_cli.commands.running import (
+    device_threads,
+    finish,
+    rank_device,
+    run_cases,
+    run_on_device,
+)
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.batch import Job, JobResult, Outcome
+from vsuda_cli.io.pipeline import Stages
 from vsuda_cli.options import BatchOptions, CaseOptions
 
 CALLS: list[str] = []
@@ -137,3 +144,57 @@ def test_more_workers_than_work(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("old")
     options = BatchOptions(workers=2, skip_existing=True)
     assert run_cases("Working", jobs_for(tmp_path, "a"), work, options).skipped == ["a"]
+
+
+def device_jobs(folder: Path, *cases: str) -> list[Job]:
+    return [Job(case, (folder / f"{case}.txt",), (case, folder / f"{case}.txt")) for case in cases]
+
+
+STAGES = Stages(lambda source: source, lambda loaded, target: loaded, work)
+
+
+def test_a_device_is_reported_on_as_workers_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.txt").write_text("old")
+    options = CaseOptions(skip_existing=True)
+    outcome = run_on_device("Trying", device_jobs(tmp_path, "c", "bad", "a"), STAGES, options, 1)
+    captured = capsys.readouterr()
+    assert captured.out == f"{tmp_path / 'c.txt'}\n"
+    assert (outcome.skipped, list(outcome.results)) == (["a"], ["c"])
+    assert [failure.case for failure in outcome.failures] == ["bad"]
+    assert "Trying: 1 of 3 cases are there already" in captured.err
+
+
+def test_ranks_share_the_cases_of_a_shard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = device_jobs(tmp_path, *"abcdefg")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank, wanted in (("0", ["a", "e"]), ("1", ["c", "g"])):
+        monkeypatch.setenv("RANK", rank)
+        CALLS.clear()
+        run_on_device("Trying", jobs, STAGES, CaseOptions(shard="1/2", force=True), 1)
+        assert wanted == CALLS
+    assert "Trying: process 2 of 2 takes 2 of 4" in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "1")
+    assert (
+        run_on_device("Trying", device_jobs(tmp_path, "z"), STAGES, CaseOptions(), 1).results == {}
+    )
+
+
+def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert rank_device("auto") == "auto"
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert [rank_device(name) for name in ("auto", "cuda")] == ["cuda:1", "cuda:1"]
+    assert [rank_device(name) for name in ("cpu", "cuda:0")] == ["cpu", "cuda:0"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert rank_device("auto") == "auto"
+
+
+def test_a_gpu_gets_more_threads_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 4)
+    assert (device_threads("cpu"), device_threads("cuda")) == (1, 4)
+    monkeypatch.setattr("os.cpu_count", lambda: 64)
+    assert device_threads("cuda") == 6

@@ -8,6 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from vsuda_cli.images.cropping import (
     bounding_box,
+    covered_box,
     cut_box,
     mirror,
     place_back,
@@ -109,6 +110,19 @@ def test_place_back_of_a_crop_elsewhere_changes_nothing():
     affine = np.eye(4)
     affine[0, 3] = 500
     assert place_back(np.ones((2, 2, 2), np.uint8), affine, (4, 4, 4), np.eye(4)).sum() == 0
+
+
+def test_the_covered_box_holds_all_that_a_crop_changes():
+    affine = np.eye(4)
+    affine[:3, 3] = (3, -2, 5)
+    crop = np.ones((4, 5, 6), np.uint8)
+    start, size = covered_box(crop.shape, affine, (12, 12, 9), np.eye(4))
+    changed = np.argwhere(place_back(crop, affine, (12, 12, 9), np.eye(4)))
+    assert (changed >= start).all()
+    assert (changed < np.add(start, size)).all()
+    assert max(size) < 11
+    affine[0, 3] = 500
+    assert covered_box(crop.shape, affine, (12, 12, 9), np.eye(4))[1][0] == 0
 
 
 @pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (0.6, 0.6, 2.0)])

@@ -5,6 +5,7 @@ import signal
 import stat
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,15 @@ def test_leftovers_of_killed_writers_are_removed_and_no_others(tmp_path: Path) -
         "b_T2.nii.gz",
         "c",
     ]
+
+
+def test_threads_leave_the_mask_as_it_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            paths = [tmp_path / f"{n}.txt" for n in range(200)]
+            list(pool.map(lambda path: atomic.write_text(path, "x"), paths))
+        assert os.umask(0o077) == 0o077
+        assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600}
+    finally:
+        os.umask(before)

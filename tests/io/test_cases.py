@@ -15,6 +15,7 @@ from vsuda_cli.io.cases import (
     find_images,
     find_labels,
     find_probabilities,
+    is_crop,
     label_beside,
     labelled_images,
     output_path,
@@ -159,3 +160,21 @@ def test_output_folder_must_not_be_an_input(tmp_path: Path) -> None:
         for source in (tmp_path / "in", str(tmp_path / "in" / "a_T2.nii.gz")):
             with pytest.raises(VsudaError, match="input folder"):
                 refuse_same_folder(out, [tmp_path, source])
+
+
+@pytest.mark.parametrize(
+    ("case", "crop"),
+    [
+        ("a_R", True),
+        ("a_L", True),
+        ("a_R_e080", True),
+        ("a", False),
+        ("a_e080", False),
+        ("R", False),
+        ("a_R_b", False),
+        ("a_Ru", False),
+        ("a_Rb_e080", False),
+    ],
+)
+def test_crops_are_known_by_their_names(case: str, crop: bool) -> None:
+    assert is_crop(case) == crop

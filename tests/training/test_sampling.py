@@ -149,6 +149,7 @@ def test_batches_continue_where_their_state_was_taken(draws: int, tmp_path: Path
 
     one, other = batches(), batches()
     assert one.cases() == 5
+    assert one.case_ids() == ["a0", "a1", "a2", "b0", "b1", "b2", "b3", "b4"]
     for _ in range(draws):
         one.draw()
     torch.save(one.state_dict(), tmp_path / "state")

@@ -44,12 +44,12 @@ def load_teacher(
     folder: Path | None, settings: config.CutSegSettings, device: "torch.device"
 ) -> "UNet2d5 | None":
     """Return the network of the run to agree with, or None, said aloud, without one."""
-    from vsuda_cli.inference import load_segmenter
+    from vsuda_cli.inference import load_network
 
     if folder is None:
         console.say("no --teacher: training without the auxiliary consistency")
         return None
-    loaded = load_segmenter(folder, "best", device, largest_pass=0, mirror=False)
+    loaded = load_network(folder, "best", device)
     segmenting.refuse_other_preprocessing(folder, loaded.settings, settings)
     if loaded.settings.classes != settings.classes:
         raise VsudaError(

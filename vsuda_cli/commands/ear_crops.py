@@ -27,7 +27,14 @@ from vsuda_cli.images.resampling import resample_image, resample_label
 from vsuda_cli.io import atomic
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import LABEL, CaseFile, output_path
-from vsuda_cli.io.nifti import load_image, load_label, same_grid, save_image, save_label
+from vsuda_cli.io.nifti import (
+    Volume,
+    load_image,
+    load_label,
+    same_grid,
+    save_image,
+    save_label,
+)
 
 SIDES = {"both": (ears.RIGHT, ears.LEFT), "right": (ears.RIGHT,), "left": (ears.LEFT,)}
 # The least share of the region that must lie in the field of view: an ear is in its middle.
@@ -95,17 +102,14 @@ def crop_case(
             raise VsudaError(label_path, f"is on another grid than {case.path.name}", "resample it")
         label, _ = cropping.to_canonical(volume.array, volume.affine)
     template = make_template(array, affine)
-    found = _register(case.path, template, atlas.template, settings.sides)
-    for registration in found.values():
-        _refuse_outside(case.path, _roi_in_scan(atlas, registration), array.shape, affine)
+    found = _register(case.path, template, atlas, settings.sides, array.shape, affine)
     points = _labelled_points(label, affine, template, atlas, found)
     written: list[Path] = []
     cut: dict[str, int] = {}
     for side, registration in found.items():
-        crop, crop_affine, crop_label = _cut(array, affine, label, atlas, registration, settings)
-        if side == ears.LEFT:
-            crop_label = None if crop_label is None else crop_label[::-1].copy()
-            crop, crop_affine = cropping.mirror(crop, crop_affine)
+        crop, crop_affine, crop_label = _cut_ear(
+            array, affine, label, _roi_in_scan(atlas, registration), side, settings
+        )
         image_path = output_path(out, f"{case.case}_{side}", case.tag)
         save_image(image_path, crop, crop_affine)
         written.append(image_path)
@@ -125,19 +129,43 @@ def crop_case(
     return JobResult(tuple(written), {**record, "seconds": seconds}, notes)
 
 
+def cut_ears(scan: Volume, settings: CropSettings) -> dict[str, tuple[NDArray[np.float32], Affine]]:
+    """Return a scan's crops (X, Y, Z) by side with their affines, as crop_case writes them.
+
+    Raises VsudaError if the registration failed.
+    """
+    atlas = load_atlas(settings.atlas, settings.roi)
+    array, affine = cropping.to_canonical(scan.array, scan.affine)
+    template = make_template(array, affine)
+    found = _register(scan.path, template, atlas, settings.sides, array.shape, affine)
+    ears_mm = {side: _roi_in_scan(atlas, one) for side, one in found.items()}
+    return {
+        side: _cut_ear(array, affine, None, roi_mm, side, settings)[:2]
+        for side, roi_mm in ears_mm.items()
+    }
+
+
 def record_path(out: Path, case: str) -> Path:
     """Return where a case's transforms are kept."""
     return out / "transforms" / f"{case}.json"
 
 
 def _register(
-    where: Path, scan: Template, atlas: Template, sides: Sequence[str]
+    where: Path,
+    scan: Template,
+    atlas: Atlas,
+    sides: Sequence[str],
+    shape: tuple[int, ...],
+    affine: Affine,
 ) -> dict[str, Registration]:
+    """Register a scan (of `shape` and `affine`) for each side; its ears must be in view."""
     found: dict[str, Registration] = {}
     if ears.RIGHT in sides:
-        found[ears.RIGHT] = register_right(where, scan, atlas)
+        found[ears.RIGHT] = register_right(where, scan, atlas.template)
     if ears.LEFT in sides:
-        found[ears.LEFT] = register_left(where, scan, atlas, found.get(ears.RIGHT))
+        found[ears.LEFT] = register_left(where, scan, atlas.template, found.get(ears.RIGHT))
+    for registration in found.values():
+        _refuse_outside(where, _roi_in_scan(atlas, registration), shape, affine)
     return found
 
 
@@ -178,16 +206,31 @@ def _refuse_outside(
         )
 
 
+def _cut_ear(
+    array: NDArray[np.float32],
+    affine: Affine,
+    label: NDArray[np.uint8] | None,
+    roi_mm: NDArray[np.float64],
+    side: str,
+    settings: CropSettings,
+) -> tuple[NDArray[np.float32], Affine, NDArray[np.uint8] | None]:
+    """Cut one ear out of image and label map; a left one is mirrored, so that it looks right."""
+    crop, crop_affine, crop_label = _cut(array, affine, label, roi_mm, settings)
+    if side == ears.LEFT:
+        crop_label = None if crop_label is None else crop_label[::-1].copy()
+        crop, crop_affine = cropping.mirror(crop, crop_affine)
+    return crop, crop_affine, crop_label
+
+
 def _cut(
     array: NDArray[np.float32],
     affine: Affine,
     label: NDArray[np.uint8] | None,
-    atlas: Atlas,
-    registration: Registration,
+    roi_mm: NDArray[np.float64],
     settings: CropSettings,
 ) -> tuple[NDArray[np.float32], Affine, NDArray[np.uint8] | None]:
-    """Cut one ear out of image and label map, at the wanted size and spacing."""
-    start, size = cropping.bounding_box(_roi_in_scan(atlas, registration), affine)
+    """Cut a region (its corners in mm) out of image and label map, at wanted size and spacing."""
+    start, size = cropping.bounding_box(roi_mm, affine)
     old_spacing = np.linalg.norm(affine[:3, :3], axis=0)
     spacing = np.asarray(settings.spacing_mm or old_spacing)
     if settings.size is not None:

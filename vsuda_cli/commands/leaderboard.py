@@ -130,11 +130,14 @@ def show_tests(
             for b in range(a + 1, len(names)):
                 console.emit_json({"teams": [names[a], names[b]], "p": float(p_values[a, b])})
         return
-    rows = [
-        [name, *("-" if p != p else f"{p:.3g}" for p in p_values[at].tolist())]
-        for at, name in enumerate(names)
-    ]
-    print_table("p, Wilcoxon signed-rank test with Holm's correction", ["", *names], rows)
+    order = [int(at) for at in np.argsort(ranking.mean_ranks(deciding), kind="stable")]
+    rows = [[names[a], *(_p_value(p_values[a, b]) for b in order)] for a in order]
+    head = ["", *(names[at] for at in order)]
+    print_table("p, Wilcoxon signed-rank test with Holm's correction", head, rows)
+
+
+def _p_value(value: float) -> str:
+    return "-" if value != value else f"{value:.3g}"
 
 
 def _parts(deciding: Mapping[str, ranking.Table]) -> dict[str, dict[str, ranking.Table]]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vsuda_cli import console
+from vsuda_cli.config import LARGEST_PASS
 from vsuda_cli.options import CaseOptions, DeviceOptions, expand_options
 
 if TYPE_CHECKING:
-    from vsuda_cli.inference import Segmenter
-    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.commands.ear_crops import CropSettings
     from vsuda_cli.io.cases import CaseFile
 
 
@@ -21,6 +21,19 @@ def predict(
     out: Annotated[Path, typer.Argument(help="Folder for <case>_Label.nii.gz.")],
     options: CaseOptions,
     device: DeviceOptions,
+    ensemble: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--ensemble", metavar="RUN", help="Average with this run's result; repeatable."
+        ),
+    ] = None,
+    atlas: Annotated[
+        Path | None,
+        typer.Option("--atlas", help="Whole scans, run of crops: register to this head."),
+    ] = None,
+    roi: Annotated[
+        Path | None, typer.Option("--roi", help="Region of the atlas' right ear, as a mask.")
+    ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write <case>_Probability.nii.gz too.")
     ] = False,
@@ -51,41 +64,84 @@ def predict(
             metavar="VOXELS",
             help="Images with more voxels go through the network in overlapping windows.",
         ),
-    ] = 8_000_000,
+    ] = LARGEST_PASS,
 ) -> None:
     """Segment images with a trained run, on the images' own grids.
 
-    The two --inplane options route cases by pixel size, the larger of the two in plane, so that
-    two runs can share the work without doing a case twice.
+    A run trained on crops takes whole scans too, given --atlas and --roi: both ears are cut out,
+    segmented and put back. The two --inplane options route cases by pixel size, the larger of the
+    two in plane, so that two runs can share the work without doing a case twice.
 
     Example: vsuda predict runs/mt crops/target_validation predictions --probabilities
     """
+    from functools import partial
+
+    from vsuda_cli.commands import predicting
     from vsuda_cli.commands.prediction_report import check_report, report_predictions
-    from vsuda_cli.commands.running import finish, run_cases
-    from vsuda_cli.inference import load_segmenter
+    from vsuda_cli.commands.running import (
+        device_threads,
+        finish,
+        process_count,
+        rank_device,
+        run_on_device,
+    )
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.inference import load_run
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import find_images, output_path, refuse_same_folder
-    from vsuda_cli.training.precision import choose_device
+    from vsuda_cli.io.pipeline import Stages
 
     console.set_up_logging(options.quiet, options.verbose)
     check_report(report, options)
+    if report is not None and process_count() > 1:
+        remedy = "give it to one process afterwards, with --skip-existing"
+        raise VsudaError("--report", "would hold the share of one process only", remedy)
+    crops = _crop_settings(atlas, roi)
     cases = find_images(images)
     refuse_same_folder(out, [images])
     chosen = [case for case in cases if _is_wanted(case, inplane_above, inplane_below)]
     if len(chosen) < len(cases):
         console.say(f"{len(cases) - len(chosen)} of {len(cases)} images are left to another run")
-    segmenter = load_segmenter(
-        run, checkpoint, choose_device(device.device), largest_pass=largest_pass, mirror=mirror
+    runs = [run, *(ensemble or [])]
+    segmenter = load_run(
+        run,
+        ensemble=runs[1:],
+        checkpoint=checkpoint,
+        device=rank_device(device.device),
+        mirror=mirror,
+        largest_pass=largest_pass,
     )
+    predicting.refuse_scans(chosen, segmenter, run, crops)
     tags = ("Label", "Probability") if probabilities else ("Label",)
     jobs = []
     for case in chosen:
         outputs = tuple(output_path(out, case.case, tag) for tag in tags)
-        jobs.append(Job(case.case, outputs, (segmenter, case, outputs)))
-    outcome = run_cases("Predicting", jobs, predict_case, options)
+        jobs.append(Job(case.case, outputs, (case, outputs)))
+    epochs = {str(one): member.epoch for one, member in zip(runs, segmenter.members, strict=True)}
+    stages = Stages(
+        partial(predicting.load, segmenter, crops),
+        partial(predicting.compute, segmenter),
+        partial(predicting.save, epochs),
+    )
+    threads = device_threads(segmenter.device.type)
+    outcome = run_on_device("Predicting", jobs, stages, options, threads)
     scans, labels = {c.case: c.path for c in chosen}, {job.case: job.outputs[0] for job in jobs}
     report_predictions(report, scans, labels, outcome, segmenter.settings.classes)
     finish(outcome)
+
+
+def _crop_settings(atlas: Path | None, roi: Path | None) -> "CropSettings | None":
+    """Return how ears are cut out, as `vsuda crop` does unless told otherwise."""
+    from vsuda_cli.commands.ear_crops import SIDES, CropSettings, load_atlas
+    from vsuda_cli.errors import VsudaError
+
+    if atlas is None and roi is None:
+        return None
+    if atlas is None or roi is None:
+        given, other = ("--roi", "--atlas") if atlas is None else ("--atlas", "--roi")
+        raise VsudaError(given, f"is given without {other}", "give both, as vsuda atlas made them")
+    load_atlas(atlas, roi)
+    return CropSettings(atlas, roi, SIDES["both"], size=None, spacing_mm=None)
 
 
 def _is_wanted(image: "CaseFile", above: float | None, below: float | None) -> bool:
@@ -95,18 +151,3 @@ def _is_wanted(image: "CaseFile", above: float | None, below: float | None) -> b
         return True
     inplane = float(read_geometry(image.path).spacing_mm[:2].max())
     return (above is None or inplane > above) and (below is None or inplane <= below)
-
-
-def predict_case(
-    segmenter: "Segmenter", image: "CaseFile", outputs: "tuple[Path, ...]"
-) -> "JobResult":
-    """Segment one image; `outputs` are the label map and, when wanted, the probability map."""
-    from vsuda_cli.io.batch import JobResult
-    from vsuda_cli.io.nifti import load_image, save_label, save_probability
-
-    volume = load_image(image.path)
-    found = segmenter.probabilities(volume)
-    if len(outputs) > 1:
-        save_probability(outputs[1], found, volume.affine)
-    save_label(outputs[0], found.argmax(axis=-1), volume.affine)
-    return JobResult(outputs, {"epoch": segmenter.epoch})

@@ -22,7 +22,13 @@ def rank(
         bool, typer.Option("--json", help="One JSON object a team on stdout instead of tables.")
     ] = False,
     bootstrap: Annotated[
-        int, typer.Option("--bootstrap", min=0, help="Resamples of the cases, for stability.")
+        int,
+        typer.Option(
+            "--bootstrap",
+            min=0,
+            metavar="N",
+            help="Resamples of the cases, for stability; 1000 are usual.",
+        ),
     ] = 0,
     tests: Annotated[
         bool, typer.Option("--tests", help="Add Wilcoxon signed-rank tests, Holm-corrected.")

@@ -1,6 +1,7 @@
 """How a command that works case by case runs, reports and ends."""
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 
 import typer
 
@@ -8,8 +9,12 @@ from vsuda_cli import console
 from vsuda_cli.io.atomic import remove_leftovers
 from vsuda_cli.io.batch import Failure, Job, JobResult, Outcome, plan
 from vsuda_cli.io.cases import take_shard
+from vsuda_cli.io.pipeline import Stages, run_overlapped
 from vsuda_cli.io.workers import run
 from vsuda_cli.options import BatchOptions, CaseOptions
+
+# Threads beside a GPU; each holds one case in memory.
+MOST_THREADS = 6
 
 
 def run_cases(
@@ -28,7 +33,58 @@ def run_cases(
     `--skip-existing` is set.
     """
     console.set_up_logging(options.quiet, options.verbose)
+    batch = options if isinstance(options, BatchOptions) else BatchOptions()
     share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
+    return _run_share(
+        title, share, lambda to_run: run(to_run, function, batch.workers, batch.dask), options
+    )
+
+
+def run_on_device(
+    title: str, jobs: Sequence[Job], stages: Stages, options: CaseOptions, threads: int
+) -> Outcome:
+    """Run jobs (source, target) through a device, loading and saving beside it; like run_cases.
+
+    Under torchrun each process takes its share of this call's share.
+    """
+    console.set_up_logging(options.quiet, options.verbose)
+    share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
+    rank, processes = int(os.environ.get("RANK", "0")), process_count()
+    if processes > 1:
+        count, share = len(share), take_shard(share, f"{rank + 1}/{processes}")
+        console.say(f"{title}: process {rank + 1} of {processes} takes {len(share)} of {count}")
+    return _run_share(title, share, lambda to_run: run_overlapped(to_run, stages, threads), options)
+
+
+def process_count() -> int:
+    """Return how many processes share the work: torchrun's, or 1."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank_device(name: str) -> str:
+    """Return the device of this process: under torchrun `auto` and `cuda` mean one GPU each."""
+    import torch
+
+    local, count = os.environ.get("LOCAL_RANK"), torch.cuda.device_count()
+    if local is None or count == 0 or name not in ("auto", "cuda"):
+        return name
+    return f"cuda:{int(local) % count}"
+
+
+def device_threads(device_type: str) -> int:
+    """Return how many threads load, and how many save, beside a device.
+
+    A GPU is faster than one of them; a CPU has better things to do than to wait for several.
+    """
+    return min(MOST_THREADS, os.cpu_count() or 1) if device_type == "cuda" else 1
+
+
+def _run_share(
+    title: str,
+    share: Sequence[Job],
+    start: Callable[[Sequence[Job]], Iterator[tuple[Job, JobResult | Failure]]],
+    options: CaseOptions,
+) -> Outcome:
     to_run, skipped = plan(share, force=options.force, skip_existing=options.skip_existing)
     outcome = Outcome(skipped=skipped)
     if skipped:
@@ -37,10 +93,9 @@ def run_cases(
         for job in to_run:
             _report(job, JobResult(job.outputs, {"dry_run": True}), options)
         return outcome
-    batch = options if isinstance(options, BatchOptions) else BatchOptions()
     remove_leftovers(path.parent for job in to_run for path in job.outputs)
     with console.progress(title, len(to_run)) as bar:
-        for job, result in run(to_run, function, batch.workers, batch.dask):
+        for job, result in start(to_run):
             if isinstance(result, Failure):
                 outcome.failures.append(result)
                 if options.as_json:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vsuda_cli import config, console
-from vsuda_cli.io.cases import CaseFile
+from vsuda_cli.io.cases import CaseFile, is_crop
 from vsuda_cli.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -154,6 +154,8 @@ def train(
     metadata = {
         "command": command,
         "settings": config.to_dict(settings),
+        # What predict must do with a whole scan.
+        "crops": all(is_crop(case) for case in prepared.batches.case_ids()),
         **(extra_metadata or {}),
     }
     with console.progress(command, 0, note_below=True) as bar:

@@ -1,14 +1,19 @@
 """`vsuda translate-export`: write pseudo target images with the labels of their sources."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vsuda_cli.config import LARGEST_PASS
 from vsuda_cli.options import CaseOptions, DeviceOptions, expand_options
 
 if TYPE_CHECKING:
-    from vsuda_cli.inference import Translator
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from vsuda_cli.inference import Prepared, Translator
     from vsuda_cli.io.batch import JobResult
 
 
@@ -32,9 +37,9 @@ def translate_export(
             "--largest-pass",
             min=1,
             metavar="VOXELS",
-            help="Images with more voxels go through a 3D network in overlapping windows.",
+            help="Images with more voxels go through the network in overlapping windows.",
         ),
-    ] = 8_000_000,
+    ] = LARGEST_PASS,
 ) -> None:
     """Translate source images with one or several epochs of a run; their labels come along.
 
@@ -42,46 +47,83 @@ def translate_export(
 
     Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint 8 --checkpoint 12
     """
+    from functools import partial
+
     from vsuda_cli import console
-    from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.commands.running import device_threads, finish, rank_device, run_on_device
     from vsuda_cli.inference import load_translator
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import find_images, label_beside, output_path, refuse_same_folder
+    from vsuda_cli.io.pipeline import Stages
     from vsuda_cli.training.precision import choose_device
 
     console.set_up_logging(options.quiet, options.verbose)
     images = find_images(source)
     refuse_same_folder(out, [source])
-    where = choose_device(device.device)
+    where = choose_device(rank_device(device.device))
     # `best` and `last` may be one and the same epoch.
     translators = {}
     for wanted in checkpoint or ["best"]:
-        translator = load_translator(run, wanted, where, largest_pass=largest_pass)
+        translator = load_translator(run, wanted, where, largest_pass)
         translators[translator.epoch] = translator
     jobs = []
-    for epoch, translator in sorted(translators.items()):
-        for image in images:
-            label = label_beside(image)
+    for image in images:
+        label = label_beside(image)
+        tags = (tag,) if label is None else (tag, "Label")
+        for epoch, translator in translators.items():
             case = f"{image.case}_e{epoch:03d}"
-            tags = (tag,) if label is None else (tag, "Label")
             outputs = tuple(output_path(out, case, one) for one in tags)
-            jobs.append(Job(case, outputs, (translator, image.path, label, outputs)))
-    finish(run_cases("Translating", jobs, translate_case, options))
+            jobs.append(Job(case, outputs, ((image.path, label), (translator, outputs))))
+    # All epochs are of one run: what is loaded for one of them is prepared for all.
+    stages = Stages(partial(load, translator), compute, save)
+    finish(run_on_device("Translating", jobs, stages, options, device_threads(where.type)))
 
 
-def translate_case(
-    translator: "Translator", image: Path, label: Path | None, outputs: tuple[Path, ...]
-) -> "JobResult":
-    """Translate one image; its label map is brought to the same grid."""
+@dataclass(frozen=True)
+class Pair:
+    """An image on the training grid, and its label map there if it has one."""
+
+    prepared: "Prepared"
+    label: "NDArray[np.uint8] | None"
+
+
+@dataclass(frozen=True)
+class Pseudo:
+    """A translated image (X, Y, Z) and what it was made from."""
+
+    array: "NDArray[np.float32]"
+    source: Pair
+
+
+def load(translator: "Translator", source: tuple[Path, Path | None]) -> Pair:
+    """Load and preprocess one image; its label map is brought to the same grid."""
     from vsuda_cli.errors import VsudaError
-    from vsuda_cli.io.batch import JobResult
-    from vsuda_cli.io.nifti import load_image, load_label, same_grid, save_image, save_label
+    from vsuda_cli.io.nifti import load_image, load_label, same_grid
 
+    image, label = source
     volume = load_image(image)
+    on_grid = None
     if label is not None:
         labels = load_label(label)
         if not same_grid(volume, labels):
             raise VsudaError(label, f"is on another grid than {image.name}", "resample the label")
-        save_label(outputs[1], *translator.translate_label(labels))
-    save_image(outputs[0], *translator.translate(volume))
+        on_grid, _ = translator.prepare_label(labels.array, labels.affine)
+    return Pair(translator.prepare(volume.array, volume.affine, image), on_grid)
+
+
+def compute(pair: Pair, target: "tuple[Translator, tuple[Path, ...]]") -> Pseudo:
+    """Translate one image."""
+    return Pseudo(target[0].pseudo(pair.prepared).cpu().numpy(), pair)
+
+
+def save(pseudo: Pseudo, target: "tuple[Translator, tuple[Path, ...]]") -> "JobResult":
+    """Write a pseudo-image, after its label map if it has one."""
+    from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.nifti import save_image, save_label
+
+    translator, outputs = target
+    affine = pseudo.source.prepared.affine
+    if pseudo.source.label is not None:
+        save_label(outputs[1], pseudo.source.label, affine)
+    save_image(outputs[0], pseudo.array, affine)
     return JobResult(outputs, {"epoch": translator.epoch})

@@ -63,7 +63,7 @@ def translate_train(
     from vsuda_cli.training.sampling import Batches, PatchSampler
     from vsuda_cli.training.translation import (
         VALIDATION_METRIC,
-        Translator,
+        TranslationNetwork,
         validation_distance,
     )
 
@@ -91,7 +91,7 @@ def translate_train(
         objective: CycleGan | Cut | Curve
         if settings.method == "curve":
             objective = Curve(sources, targets, device)
-            generator: Translator = objective.generator
+            generator: TranslationNetwork = objective.generator
         elif settings.method == "cyclegan":
             objective = CycleGan(settings, device)
             generator = objective.to_target

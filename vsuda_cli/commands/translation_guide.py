@@ -29,10 +29,10 @@ def load_guide(
 
     Raises VsudaError if it is no such run or was trained with other preprocessing.
     """
-    from vsuda_cli.inference import load_segmenter
+    from vsuda_cli.inference import load_network
     from vsuda_cli.training.guide import Guide
 
-    loaded = load_segmenter(folder, "best", device, largest_pass=0, mirror=False)
+    loaded = load_network(folder, "best", device)
     refuse_other_preprocessing(folder, loaded.settings, settings)
     judge = Guide(loaded.network, settings.guide_weight, settings.slice_chunk, device)
     return LoadedGuide(judge, len(loaded.settings.classes) + 1, loaded.settings.patch_size)

@@ -88,20 +88,31 @@ def place_back(
     labelled there already stays.
     """
     result = np.zeros(tuple(shape), dtype=np.uint8) if into is None else into.copy()
-    # Only the scan's voxels around the crop are visited: crops are small.
-    outline = corners(np.full(3, -0.5), np.asarray(label.shape) - 0.5)
-    indices = transform(inverse(affine) @ label_affine, outline)
-    low = np.maximum(np.floor(indices.min(axis=0)).astype(int) - RIM, 0)
-    high = np.minimum(np.ceil(indices.max(axis=0)).astype(int) + RIM + 1, np.asarray(shape[:3]))
-    if (high <= low).any():
+    start, size = covered_box(label.shape, label_affine, shape, affine)
+    if 0 in size:
         return result
-    sub_affine = affine @ translation(low.astype(np.float64))
+    sub_affine = affine @ translation(np.asarray(start, dtype=np.float64))
     placed = resample_to_grid(
-        label.astype(np.float32), label_affine, _triple(high - low), sub_affine, order=0
+        label.astype(np.float32), label_affine, size, sub_affine, order=0
     ).astype(np.uint8)
-    part = result[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    part = result[tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))]
     part[...] = np.where(part == 0, placed, part)
     return result
+
+
+def covered_box(
+    crop_shape: Sequence[int], crop_affine: Affine, shape: Sequence[int], affine: Affine
+) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return start and size of the part of a scan's grid that a crop reaches; crops are small.
+
+    A crop beside the scan reaches nothing: some size is 0.
+    """
+    outline = corners(np.full(3, -0.5), np.asarray(crop_shape) - 0.5)
+    indices = transform(inverse(affine) @ crop_affine, outline)
+    most = np.asarray(shape[:3])
+    low = np.clip(np.floor(indices.min(axis=0)).astype(int) - RIM, 0, most)
+    high = np.clip(np.ceil(indices.max(axis=0)).astype(int) + RIM + 1, low, most)
+    return _triple(low), _triple(high - low)
 
 
 def world_points(mask: NDArray[Any], affine: Affine) -> NDArray[np.float64]:

@@ -3,11 +3,13 @@
 import os
 import socket
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 PARTIAL_SUFFIX = ".partial"
+_READING_MASK = threading.Lock()
 
 
 @contextmanager
@@ -76,6 +78,8 @@ def _is_running(process: int) -> bool:
 
 def _umask() -> int:
     # The process's mask can only be read by setting it; mkstemp alone would leave files private.
-    mask = os.umask(0o022)
-    os.umask(mask)
+    # Two threads at it would leave one's substitute as the mask for good.
+    with _READING_MASK:
+        mask = os.umask(0o022)
+        os.umask(mask)
     return mask

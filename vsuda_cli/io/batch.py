@@ -4,12 +4,14 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from vsuda_cli.errors import InterruptedRunError, VsudaError
 from vsuda_cli.io.nifti import is_whole
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def _refuse_colliding_outputs(jobs: Sequence[Job]) -> None:
             seen[path] = job.case
 
 
-def attempt(function: Callable[..., JobResult], job: Job) -> JobResult | Failure:
+def attempt(function: Callable[..., Result], job: Job) -> Result | Failure:
     """Do one case; what a user can act on becomes its failure."""
     try:
         return function(*job.arguments)

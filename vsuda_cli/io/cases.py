@@ -1,6 +1,7 @@
 """Folders, single files and lists of paths become sorted cases; partners are found by case id."""
 
 import itertools
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ LABEL = "Label"
 PROBABILITY = "Probability"
 ROI = "ROI"
 NOT_IMAGES = frozenset({LABEL, PROBABILITY, ROI})
+# The case of one ear's crop, or of a pseudo-image made from it.
+_CROP = re.compile(r"_[RL](_e\d+)?$")
 
 Item = TypeVar("Item")
 
@@ -42,6 +45,11 @@ def parse_name(path: Path) -> CaseFile:
     if not is_nifti(path) or not (underscore and case and tag):
         raise VsudaError(path, "is not named <case>_<tag>.nii.gz", "rename it, e.g. a_hrT2.nii.gz")
     return CaseFile(case, tag, path)
+
+
+def is_crop(case: str) -> bool:
+    """Tell by its case id whether an image is the crop of one ear: `a_R`, or `a_R_e080`."""
+    return _CROP.search(case) is not None
 
 
 def find_files(source: str | Path) -> list[CaseFile]:

@@ -153,6 +153,10 @@ class Batches:
         """Return the number of cases of the largest sampler: one epoch's steps."""
         return max(len(sampler.items) for sampler in self._samplers.values())
 
+    def case_ids(self) -> list[str]:
+        """Return the case ids of all samplers' items, sorted."""
+        return sorted({item.case for one in self._samplers.values() for item in one.items})
+
     def state_dict(self) -> dict[str, Any]:
         """Return every sampler's state."""
         return {name: sampler.state_dict() for name, sampler in self._samplers.items()}

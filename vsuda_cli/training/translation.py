@@ -21,7 +21,7 @@ VALIDATION_METRIC = ("validation_distance", False)
 SLICES_AT_ONCE = 8
 
 Network = TypeVar("Network", bound=torch.nn.Module)
-Translator = ResnetGenerator | ContrastCurve
+TranslationNetwork = ResnetGenerator | ContrastCurve
 
 
 def build_generator(settings: TranslationSettings) -> ResnetGenerator:
@@ -34,7 +34,7 @@ def build_generator(settings: TranslationSettings) -> ResnetGenerator:
     )
 
 
-def build_translator(settings: TranslationSettings) -> Translator:
+def build_translator(settings: TranslationSettings) -> TranslationNetwork:
     """Return what a run of these settings exports: a generator, or a curve."""
     return ContrastCurve(CURVE_POINTS) if settings.method == "curve" else build_generator(settings)
 
@@ -67,7 +67,7 @@ def linear_rate(settings: TranslationSettings, epoch: int) -> float:
     return settings.learning_rate * share
 
 
-def translate_volume(generator: Translator, image: Tensor, device: torch.device) -> Tensor:
+def translate_volume(generator: TranslationNetwork, image: Tensor, device: torch.device) -> Tensor:
     """Return the translation (1, X, Y, Z) of an image (1, X, Y, Z); 2D networks go slice by slice.
 
     The generator has neither dropout nor running statistics, so its mode does not matter.
@@ -104,7 +104,7 @@ def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Te
 
 
 def validation_distance(
-    generator: Translator, source: list[Item], target: list[Item], device: torch.device
+    generator: TranslationNetwork, source: list[Item], target: list[Item], device: torch.device
 ) -> dict[str, float]:
     """Return how far translated held-out sources are from held-out targets; smaller is better."""
     if not source or not target:

@@ -1,0 +1,121 @@
+"""Volumes go through whole, or in windows: by choice, by an estimate, or after running out."""
+
+import re
+
+import pytest
+import torch
+from torch import Tensor
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.networks import passes
+from vsuda_cli.networks.passes import Passes
+
+CPU = torch.device("cpu")
+WINDOW = (8, 8, 4)
+IMAGE = torch.rand((1, 1, 20, 17, 9), generator=torch.Generator().manual_seed(0))
+
+
+class Halves:
+    """A voxelwise network that remembers the shapes it was given, and can run out of memory."""
+
+    def __init__(self, most: int = 10**9, asked: int | None = None) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+        self.most, self.asked = most, asked
+
+    def __call__(self, x: Tensor) -> Tensor:
+        self.shapes.append(tuple(x.shape[2:]))
+        if x.numel() > self.most:
+            if self.asked is None:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
+            torch.empty(self.asked, dtype=torch.uint8)
+        return torch.cat([x / 2, 1 - x / 2], dim=1)
+
+
+def run(network: Halves, largest: int = 10**9, bytes_a_voxel: int = 1) -> Tensor:
+    return Passes(WINDOW, largest, bytes_a_voxel, CPU)(network, IMAGE, IMAGE.numel(), "a.nii.gz")
+
+
+def test_one_pass_or_windows_by_the_number_of_voxels() -> None:
+    network = Halves()
+    assert torch.equal(run(network, IMAGE.numel()), torch.cat([IMAGE / 2, 1 - IMAGE / 2], dim=1))
+    assert network.shapes == [(20, 17, 9)]
+    network = Halves()
+    found = run(network, IMAGE.numel() - 1)
+    assert set(network.shapes) == {WINDOW}
+    # Neighbouring windows overlap by half.
+    assert len(network.shapes) == 4 * 4 * 4
+    assert torch.allclose(found, torch.cat([IMAGE / 2, 1 - IMAGE / 2], dim=1), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    # The second is what a CPU says: no machine has so much address space.
+    [(None, r"asked for 2\.50 GiB"), (1 << 60, "asked for 1152921504606846976 bytes")],
+)
+def test_running_out_of_memory_falls_back_to_windows_and_says_so(
+    asked: int | None, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    network = Halves(most=1000, asked=asked)
+    way = Passes(WINDOW, 10**9, 1, CPU)
+    with caplog.at_level("WARNING", logger="vsuda_cli"):
+        found = way(network, IMAGE, IMAGE.numel(), "a.nii.gz")
+    assert torch.allclose(found[:, :1], IMAGE / 2, atol=1e-5)
+    assert network.shapes[0] == (20, 17, 9)
+    assert set(network.shapes[1:]) == {WINDOW}
+    (record,) = caplog.records
+    message = record.getMessage()
+    assert message.startswith("a.nii.gz: one pass of 3060 voxels ran out of memory (asked for ")
+    assert "windows of 8x8x4" in message
+    assert "--largest-pass" in message
+    assert re.search(told, message)
+    # The next volume of that size does not try again, a smaller one does.
+    network.shapes.clear()
+    way(network, IMAGE, IMAGE.numel(), "b.nii.gz")
+    assert set(network.shapes) == {WINDOW}
+    assert len(caplog.records) == 1
+    small = IMAGE[:, :, :9, :9, :9]
+    network.shapes.clear()
+    way(network, small, small.numel(), "c.nii.gz")
+    assert network.shapes == [(9, 9, 9)]
+
+
+def test_an_estimate_above_the_free_memory_chooses_windows(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(passes, "_free_bytes", lambda: 10 * IMAGE.numel())
+    network = Halves()
+    run(network, bytes_a_voxel=10)
+    assert network.shapes == [(20, 17, 9)]
+    assert not caplog.records
+    network = Halves()
+    with caplog.at_level("WARNING", logger="vsuda_cli"):
+        run(network, bytes_a_voxel=11)
+    assert set(network.shapes) == {WINDOW}
+    assert "needs about" in caplog.text
+    assert "are free" in caplog.text
+    # Where a system does not tell, the pass is tried.
+    monkeypatch.setattr(passes, "_free_bytes", lambda: None)
+    network = Halves()
+    run(network, bytes_a_voxel=10**12)
+    assert network.shapes == [(20, 17, 9)]
+
+
+def test_the_free_memory_is_read_where_the_system_tells_it() -> None:
+    free = passes._free_bytes()
+    assert free is None or 2**20 < free < 2**50
+
+
+def test_memory_too_small_for_a_window_is_an_error_of_the_case() -> None:
+    with pytest.raises(
+        VsudaError, match=r"a\.nii\.gz: a window ran out of memory \(asked for 2\.5"
+    ):
+        run(Halves(most=10))
+
+
+def test_other_errors_pass_through() -> None:
+    def broken(x: Tensor) -> Tensor:
+        raise RuntimeError("shapes do not match")
+
+    for largest in (10**9, 1):
+        with pytest.raises(RuntimeError, match="shapes do not match"):
+            Passes(WINDOW, largest, 1, CPU)(broken, IMAGE, IMAGE.numel(), "a")

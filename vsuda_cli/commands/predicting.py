@@ -1,0 +1,150 @@
+"""What `vsuda predict` does with one image, in three stages: load, compute, save."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from vsuda_cli.commands.ear_crops import CropSettings, cut_ears
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.cropping import covered_box, place_back
+from vsuda_cli.images.geometry import Affine, translation
+from vsuda_cli.images.resampling import resample_to_grid
+from vsuda_cli.inference import Prepared, Segmenter
+from vsuda_cli.io.batch import JobResult
+from vsuda_cli.io.cases import CaseFile, is_crop
+from vsuda_cli.io.nifti import load_image, save_label, save_probability
+
+Shape = tuple[int, int, int]
+Outputs = tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What goes through the network at once: a whole image, or one ear of a scan."""
+
+    prepared: Prepared
+    affine: Affine
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """An image's grid, and its parts."""
+
+    shape: Shape
+    affine: Affine
+    parts: tuple[Part, ...]
+    is_scan: bool
+
+
+@dataclass(frozen=True)
+class Found:
+    """One part's labels (X, Y, Z), its probabilities (X, Y, Z, class) if wanted, its affine."""
+
+    label: NDArray[np.uint8]
+    probability: NDArray[np.float32] | None
+    affine: Affine
+
+
+def refuse_scans(
+    images: Sequence[CaseFile], segmenter: Segmenter, run: Path, crops: CropSettings | None
+) -> None:
+    """Raise VsudaError if whole scans meet a run trained on crops without an atlas, or an atlas
+    meets a run that was not.
+    """
+    if crops is not None and not segmenter.crops:
+        problem = f"is of no use: {run} was trained on images as they are, not on crops"
+        raise VsudaError("--atlas", problem, "leave --atlas and --roi away")
+    scans = [image for image in images if not is_crop(image.case)]
+    if segmenter.crops and crops is None and scans:
+        problem = f"is no crop of an ear (<case>_R or <case>_L), which {run} was trained on"
+        raise VsudaError(scans[0].path, problem, "give --atlas and --roi, or run vsuda crop first")
+
+
+def load(segmenter: Segmenter, crops: CropSettings | None, image: CaseFile) -> Loaded:
+    """Load and preprocess one image; with `crops`, the two ears of a whole scan."""
+    volume = load_image(image.path)
+    grids = [(volume.array, volume.affine)]
+    is_scan = crops is not None and not is_crop(image.case)
+    if crops is not None and is_scan:
+        grids = list(cut_ears(volume, crops).values())
+    parts = tuple(Part(segmenter.prepare(a, affine, image.path), affine) for a, affine in grids)
+    shape = (volume.shape[0], volume.shape[1], volume.shape[2])
+    return Loaded(shape, volume.affine, parts, is_scan)
+
+
+def compute(
+    segmenter: Segmenter, loaded: Loaded, outputs: Outputs
+) -> tuple[Loaded, tuple[Found, ...]]:
+    """Segment each part; probabilities leave the device only where they are to be written."""
+    found = []
+    for part in loaded.parts:
+        maps = segmenter.probabilities(part.prepared)
+        label = maps.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        kept = maps.permute(1, 2, 3, 0).cpu().numpy() if len(outputs) > 1 else None
+        found.append(Found(label, kept, part.affine))
+    return loaded, tuple(found)
+
+
+def save(
+    runs: dict[str, int], computed: tuple[Loaded, tuple[Found, ...]], outputs: Outputs
+) -> JobResult:
+    """Write the label map and, if there is a second output, the probabilities, on the image's grid.
+
+    `runs` are the epochs used, by run.
+    """
+    loaded, found = computed
+    label, probability = found[0].label, found[0].probability
+    if loaded.is_scan:
+        label, probability = merge(found, loaded.shape, loaded.affine)
+    if probability is not None:
+        save_probability(outputs[1], probability, loaded.affine)
+    save_label(outputs[0], label, loaded.affine)
+    return JobResult(outputs, {"runs": runs})
+
+
+def merge(
+    ears: Sequence[Found], shape: Shape, affine: Affine
+) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+    """Put both ears back on a scan's grid: labels, and probabilities if there are any.
+
+    Outside the crops all is background. Where crops overlap, the earlier one's structures stay,
+    as in `vsuda postprocess`; the arg-max of the probabilities is the label everywhere.
+    """
+    label = np.zeros(shape, dtype=np.uint8)
+    probability = None
+    if ears[0].probability is not None:
+        probability = np.zeros((*shape, ears[0].probability.shape[3]), dtype=np.float32)
+        probability[..., 0] = 1
+    for ear in ears:
+        placed = place_back(ear.label, ear.affine, shape, affine)
+        if probability is not None and ear.probability is not None:
+            _merge_probability(probability, label, placed, ear, affine)
+        label = np.where(label > 0, label, placed)
+    return label, probability
+
+
+def _merge_probability(
+    whole: NDArray[np.float32],
+    before: NDArray[np.uint8],
+    placed: NDArray[np.uint8],
+    ear: Found,
+    affine: Affine,
+) -> None:
+    """Write an ear's probabilities into a scan's; `before` are the earlier ears' labels."""
+    start, size = covered_box(ear.label.shape, ear.affine, whole.shape, affine)
+    box = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
+    part, sub_affine = whole[box], affine @ translation(np.asarray(start, dtype=np.float64))
+    inside = np.ones(ear.label.shape, dtype=np.float32)
+    reached = resample_to_grid(inside, ear.affine, size, sub_affine, order=0) > 0
+    # What an earlier ear's crop holds stays, unless it is background where this one finds more.
+    untouched = part[..., 0] == 1
+    new = reached & (before[box] == 0) & (untouched | (placed[box] > 0))
+    if ear.probability is None:
+        return
+    for k in range(whole.shape[3]):
+        one = np.ascontiguousarray(ear.probability[..., k])
+        part[..., k][new] = resample_to_grid(one, ear.affine, size, sub_affine, order=0)[new]

@@ -1,0 +1,104 @@
+"""Whole volumes through a network: in one pass, or in overlapping windows where memory is short."""
+
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from monai.inferers import sliding_window_inference
+from torch import Tensor
+
+from vsuda_cli.errors import VsudaError
+
+logger = logging.getLogger(__name__)
+
+# Windows overlap by half and are blended, so that no seam is seen.
+WINDOW_OVERLAP = 0.5
+
+Network = Callable[[Tensor], Tensor]
+
+
+class Passes:
+    """Sends volumes through a network whole, or in overlapping windows where memory is short."""
+
+    def __init__(
+        self, window: tuple[int, int, int], largest: int, bytes_a_voxel: int, device: torch.device
+    ) -> None:
+        self._window, self._device = window, device
+        # Voxels that go through at once; fewer once that many have run out of memory.
+        self._largest = largest
+        self._bytes_a_voxel = bytes_a_voxel
+
+    def __call__(self, network: Network, image: Tensor, voxels: int, where: object) -> Tensor:
+        """Return the network's output for (1, 1, X, Y, Z), of which it takes `voxels` at once.
+
+        Raises VsudaError if memory does not even hold one window.
+        """
+        if voxels <= self._largest:
+            problem = self._too_large(voxels)
+            if problem is None:
+                try:
+                    return network(image)
+                except RuntimeError as error:
+                    problem = _asked_for_memory(error)
+                    if problem is None:
+                        raise
+                    self._largest = voxels - 1
+            # Out of the handler: a caught error holds on to the tensors of the failed pass.
+            logger.warning(
+                "%s: one pass of %d voxels %s; going on in windows of %s. "
+                "A smaller --largest-pass chooses windows from the start",
+                where,
+                voxels,
+                problem,
+                "x".join(map(str, self._window)),
+            )
+        try:
+            return self._in_windows(network, image)
+        except RuntimeError as error:
+            problem = _asked_for_memory(error)
+            if problem is None:
+                raise
+        raise VsudaError(where, f"a window {problem}", "use --device cpu or a larger device")
+
+    def _too_large(self, voxels: int) -> str | None:
+        """Say so if this machine's memory is too small; a GPU tells by itself, in time."""
+        free = _free_bytes() if self._device.type == "cpu" else None
+        needed = voxels * self._bytes_a_voxel
+        if free is None or needed <= free:
+            return None
+        return f"needs about {needed / 2**30:.2g} GiB of memory and {free / 2**30:.2g} are free"
+
+    def _in_windows(self, network: Network, image: Tensor) -> Tensor:
+        result: Tensor = sliding_window_inference(
+            image,
+            roi_size=self._window,
+            sw_batch_size=1,
+            predictor=network,
+            overlap=WINDOW_OVERLAP,
+            mode="gaussian",
+            # The whole is put together where memory is larger.
+            sw_device=self._device,
+            device=torch.device("cpu"),
+        )
+        return result
+
+
+def _asked_for_memory(error: RuntimeError) -> str | None:
+    """Say how much memory a pass asked for in vain; None if the error is another one."""
+    text = str(error)
+    if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text):
+        return None
+    asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, flags=re.IGNORECASE)
+    return "ran out of memory" + (f" (asked for {asked[1]})" if asked else "")
+
+
+def _free_bytes() -> int | None:
+    """Return how much memory programs can still take; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+    return free[0] if free else None
