@@ -182,6 +182,21 @@ def test_ranks_and_shards_share_the_images(data, tmp_path, monkeypatch):
         call(data / "run", data / "images", tmp_path / "x", "--report", tmp_path / "r.html")
 
 
+def test_a_report_shows_every_image(data, tmp_path):
+    out, page = tmp_path / "out", tmp_path / "r.html"
+    result = call(data / "run", data / "images", out, "--report", page)
+    cases = [
+        line.rpartition("/")[2].removesuffix("_Label.nii.gz") for line in result.stdout.split()
+    ]
+    assert len(cases) > 1
+    text = page.read_text()
+    for case in cases:
+        assert f"<h3>{case}</h3>" in text
+    assert "VS Volume (ml)" in text
+    with pytest.raises(VsudaError, match="exists already"):
+        call(data / "run", data / "images", tmp_path / "again", "--report", page)
+
+
 @pytest.mark.slow
 def test_torchrun_shares_the_images(data, tmp_path):
     call(data / "run", data / "images", tmp_path / "whole")
