@@ -31,14 +31,14 @@ def resolve_settings(kind: type[Settings], options: TrainingOptions, **own: Any)
 def begin(run_folder: Path, options: TrainingOptions) -> None:
     """Set up logging and refuse, before any case is read, to train into a folder in use."""
     from vsuda_cli.errors import VsudaError
-    from vsuda_cli.training.run import Run
+    from vsuda_cli.io.writable import require_writable
+    from vsuda_cli.training.run import Run, check_free
 
     console.set_up_logging(options.quiet, options.verbose)
     if options.resume and options.force:
         raise VsudaError("--resume", "contradicts --force", "give one of the two")
+    require_writable([run_folder])
     if not options.resume or not Run(run_folder).exists():
-        from vsuda_cli.training.run import check_free
-
         check_free(Run(run_folder), force=options.force)
 
 
@@ -97,7 +97,7 @@ def train(
     The run's page is written at the end, and before a run goes on.
 
     `data` maps each input to its fingerprint; `make` loads the cases and returns objective,
-    batches and validation function, after the run's folder was found to be free.
+    batches and validation function. A bad case ends the command before anything is written.
     """
     import torch
 
@@ -105,15 +105,18 @@ def train(
     from vsuda_cli.training import run as runs
     from vsuda_cli.training.engine import fit
 
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    # The same as use_deterministic_algorithms(True, warn_only=True), which imports a compiler.
+    torch.set_deterministic_debug_mode("warn")
+    torch.manual_seed(settings.seed)
     run = runs.Run(run_folder)
     provenance = runs.describe(command, data, device, settings.seed)
-    if options.resume and run.exists():
+    resumed = options.resume and run.exists()
+    if resumed:
         runs.check_same(run, settings, provenance)
         write_run_page(run_folder)
-    else:
-        runs.start(run, settings, provenance, force=options.force)
     objective, batches, validate = make()
+    if not resumed:
+        runs.start(run, settings, provenance, force=options.force)
     metadata = {
         "command": command,
         "settings": config.to_dict(settings),
