@@ -134,6 +134,8 @@ def train(
     `data` maps each input to its fingerprint; `make` loads the cases. A bad case ends the command
     before anything is written.
     """
+    import torch
+
     from vsuda_cli.report.run_page import write_run_page
     from vsuda_cli.training import ranks
     from vsuda_cli.training import run as runs
@@ -147,6 +149,8 @@ def train(
         runs.check_same(run, settings, provenance)
         write_run_page(run_folder)
     ranks.wait()
+    # The state keeps torch's own stream too, whatever draws from it.
+    torch.manual_seed(settings.seed)
     prepared = make()
     if ranks.is_first():
         if not resumed:
