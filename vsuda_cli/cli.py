@@ -88,7 +88,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 def _run() -> int:
     try:
         # With standalone_mode off, typer.Exit comes back as its code and usage errors are raised.
-        outcome = app(standalone_mode=False)
+        outcome = app(prog_name="vsuda", standalone_mode=False)
         return outcome if isinstance(outcome, int) else 0
     except typer.Abort:
         return _interrupted("interrupted")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -32,12 +31,22 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 def set_up_logging(quiet: bool, verbose: int) -> None:
     """Send our log lines to stderr: warnings always, information unless quiet, details with -v."""
     level = logging.ERROR if quiet else (logging.DEBUG if verbose else logging.INFO)
-    handler = RichHandler(console=err, show_time=False, show_path=False, markup=False)
+    handler = _LineHandler()
     logger = logging.getLogger("vsuda_cli")
     logger.handlers[:] = [handler]
     logger.setLevel(level)
     logger.propagate = False
     err.quiet = quiet
+
+
+class _LineHandler(logging.Handler):
+    """Prints each record as one line, however long: paths can be copied and searched for."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = Text(self.format(record))
+        if record.levelno >= logging.WARNING:
+            line = Text("warning: ", style="yellow") + line
+        err.print(line)
 
 
 def say(text: str, style: str | None = None) -> None:
@@ -63,9 +72,15 @@ def emit_json(record: dict[str, Any]) -> None:
 
 
 def emit_line(text: str) -> None:
-    """Write one line to stdout and hand it over at once, so that pipes see it."""
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    """Write one line to stdout and hand it over at once, so that pipes see it.
+
+    A reader that has gone (`| head`) has read enough; the work goes on without it.
+    """
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_stdout()
 
 
 def close_stdout() -> None:

@@ -38,10 +38,13 @@ def atlas(
     from vsuda_cli.io import atomic
     from vsuda_cli.io.batch import Job, JobResult, plan
     from vsuda_cli.io.cases import labelled_images, output_path, refuse_same_folder
-    from vsuda_cli.io.nifti import save_image, save_label
+    from vsuda_cli.io.nifti import read_geometry, save_image, save_label
 
     console.set_up_logging(options.quiet, options.verbose)
     pairs = labelled_images(source, labels)
+    for image, label in pairs:
+        read_geometry(image.path)
+        read_geometry(label)
     tags = {image.tag for image, _ in pairs}
     if len(tags) > 1:
         raise VsudaError(source, f"holds several kinds of image: {sorted(tags)}", "keep one")

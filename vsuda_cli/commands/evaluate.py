@@ -95,6 +95,7 @@ def evaluate(
     from vsuda_cli.commands.structures import parse_classes
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.batch import Job
+    from vsuda_cli.io.writable import require_writable
     from vsuda_cli.options import BatchOptions
 
     console.set_up_logging(options.quiet, options.verbose)
@@ -110,6 +111,7 @@ def evaluate(
         raise VsudaError(existing[0], "exists already", "use --force")
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise VsudaError(outputs[0], "is named for two outputs", "give different files")
+    require_writable(path.parent for path in outputs)
     names = parse_classes(classes)
     measures = Measures(names, assd == "pooled", hd95, volume, surface_dice, detection)
     pairs = find_pairs(predictions, references, images)

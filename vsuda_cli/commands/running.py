@@ -91,7 +91,9 @@ def _run_share(
         console.say(f"{title}: {len(skipped)} of {len(share)} cases are there already")
     if options.dry_run:
         for job in to_run:
-            _report(job, JobResult(job.outputs, {"dry_run": True}), options)
+            # Records beside the images are written too, but no later command reads them.
+            named = tuple(path for path in job.outputs if path.suffix != ".json")
+            _report(job, JobResult(named, {"dry_run": True}), options)
         return outcome
     remove_leftovers(path.parent for job in to_run for path in job.outputs)
     with console.progress(title, len(to_run)) as bar:

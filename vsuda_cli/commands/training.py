@@ -50,6 +50,7 @@ def begin(run_folder: Path, options: TrainingOptions) -> "torch.device":
     import atexit
 
     from vsuda_cli.errors import VsudaError
+    from vsuda_cli.io.writable import require_writable
     from vsuda_cli.training import ranks
     from vsuda_cli.training.precision import choose_algorithms, choose_device
     from vsuda_cli.training.run import Run, check_free
@@ -62,6 +63,7 @@ def begin(run_folder: Path, options: TrainingOptions) -> "torch.device":
     ranks.join(device)
     atexit.register(ranks.leave)
     if ranks.is_first():
+        require_writable([run_folder])
         if not options.resume or not Run(run_folder).exists():
             check_free(Run(run_folder), force=options.force)
     else:
@@ -129,28 +131,32 @@ def train(
 
     The run's page is written at the end, and before a run goes on.
 
-    `data` maps each input to its fingerprint; `make` loads the cases, after the run's folder was
-    found to be free.
+    `data` maps each input to its fingerprint; `make` loads the cases. A bad one ends the command
+    before anything is written.
     """
+    import torch
+
     from vsuda_cli.report.run_page import write_run_page
     from vsuda_cli.training import ranks
     from vsuda_cli.training import run as runs
     from vsuda_cli.training.engine import fit
     from vsuda_cli.training.precision import peak_memory_gib
 
+    # Nothing draws from it that a seed decides, but it is saved: the same bytes, whatever ran before.
+    torch.manual_seed(settings.seed)
     run = runs.Run(run_folder)
     provenance = runs.describe(command, data, device, settings.seed)
-    if ranks.is_first():
-        if options.resume and run.exists():
-            runs.check_same(run, settings, provenance)
-            write_run_page(run_folder)
-        else:
-            runs.start(run, settings, provenance, force=options.force)
-        runs.remove_partial_files(run)
-    ranks.wait()
+    resumed = options.resume and run.exists()
+    if resumed and ranks.is_first():
+        runs.check_same(run, settings, provenance)
+        write_run_page(run_folder)
     prepared = make()
     if ranks.is_first():
+        if not resumed:
+            runs.start(run, settings, provenance, force=options.force)
+        runs.remove_partial_files(run)
         runs.record_validation(run, [item.case for item in prepared.held_out])
+    ranks.wait()
     metadata = {
         "command": command,
         "settings": config.to_dict(settings),

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from vsuda_cli.errors import InterruptedRunError, VsudaError
 from vsuda_cli.io.nifti import is_whole
+from vsuda_cli.io.writable import require_writable
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +58,12 @@ class Outcome:
 def plan(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> tuple[list[Job], list[str]]:
     """Return the jobs to run and the cases to skip.
 
-    Raises VsudaError when an output exists and neither `force` nor `skip_existing` is set: nothing
-    has been started then. A case is skipped only if all its outputs are there and whole.
+    Raises VsudaError when an output exists and neither `force` nor `skip_existing` is set, or when
+    its folder cannot be written to: nothing has been started then. A case is skipped only if all
+    its outputs are there and whole.
     """
     _refuse_colliding_outputs(jobs)
+    require_writable(path.parent for job in jobs for path in job.outputs)
     if force:
         return list(jobs), []
     to_run, skipped = [], []

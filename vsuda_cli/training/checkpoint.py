@@ -73,7 +73,9 @@ def load_weights(path: Path, models: dict[str, torch.nn.Module]) -> None:
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Save full training state; the one before is kept beside it as `previous.pt`."""
     with atomic.replacing(path) as temporary:
-        torch.save(state, temporary)
+        # Given a path, torch would write the temporary file's name into the file.
+        with temporary.open("wb") as file:
+            torch.save(state, file)
         if path.exists():
             path.replace(previous(path))
 

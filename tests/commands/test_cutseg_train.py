@@ -1,0 +1,102 @@
+"""`cutseg-train`: two networks in one run, a teacher that counts, fine-tuning on coarse scans."""
+
+import json
+from pathlib import Path
+
+import pytest
+from command_line import contents, vsuda
+from safetensors.numpy import load_file
+from synthetic_crops import SEGMENTER, TRANSLATOR, save_crops
+
+WEIGHTS = "checkpoints/epoch-0001.safetensors"
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    cases = dict.fromkeys(["a0_R", "a1_R", "a2_L"], 1.0)
+    save_crops(folder / "source", folder / "source", "ceT1", cases)
+    save_crops(folder / "target", None, "hrT2", {"b0_R": 1.0, "b1_L": 0.8})
+    words = ("translate-train", folder / "source", folder / "target", folder / "cut")
+    assert vsuda(*words, "--method cut", TRANSLATOR).code == 0
+    assert vsuda("seg-train", folder / "source", folder / "seg", SEGMENTER).code == 0
+    return folder
+
+
+def words(crops: Path, run: Path) -> tuple[object, ...]:
+    start = ("--init-translation", crops / "cut")
+    return ("cutseg-train", crops / "source", crops / "target", run, SEGMENTER, *start)
+
+
+@pytest.fixture(scope="module")
+def run(crops: Path) -> Path:
+    done = vsuda(
+        *words(crops, crops / "run"),
+        "--set fine_tune_above_mm=0.9 --set fine_tune_epochs=1 --teacher",
+        crops / "seg",
+    )
+    assert done.code == 0, done.err
+    tuned = crops / "run" / "fine-tuned"
+    assert done.lines == [str(crops / "run" / WEIGHTS), str(tuned / WEIGHTS)]
+    return crops / "run"
+
+
+def test_a_run_holds_both_networks_and_goes_to_both_commands(
+    crops: Path, run: Path, tmp_path: Path
+) -> None:
+    kinds = {key.split(".")[0] for key in load_file(run / WEIGHTS)}
+    assert {"generator", "segmenter"} <= kinds
+    done = vsuda("predict", run, crops / "target", tmp_path / "found", "--device cpu")
+    assert (done.code, len(done.lines)) == (0, 2), done.err
+    done = vsuda("translate-export", run, crops / "source", tmp_path / "pseudo", "--device cpu")
+    assert (done.code, len(done.lines)) == (0, 6), done.err
+
+
+def test_coarse_targets_fine_tune_a_run_of_their_own(run: Path) -> None:
+    both, coarse = (
+        json.loads((folder / "run.json").read_text())["data"]
+        for folder in (run, run / "fine-tuned")
+    )
+    assert both["target"] != coarse["target"]
+    assert both["source"] == coarse["source"]
+    first, tuned = (load_file(folder / WEIGHTS) for folder in (run, run / "fine-tuned"))
+    assert set(first) == set(tuned)
+    assert any((first[key] != tuned[key]).any() for key in first)
+
+
+def test_without_coarse_targets_or_teacher_it_is_said(
+    crops: Path, run: Path, tmp_path: Path
+) -> None:
+    done = vsuda(*words(crops, tmp_path / "run"), "--set fine_tune_above_mm=3.0")
+    assert done.code == 0, done.err
+    assert "no --teacher" in done.err
+    assert "no fine-tuning: 0 target images have pixels above 3.0 mm" in done.err
+    assert not (tmp_path / "run" / "fine-tuned").exists()
+    # The teacher counts.
+    alone, taught = load_file(tmp_path / "run" / WEIGHTS), load_file(run / WEIGHTS)
+    assert any((alone[key] != taught[key]).any() for key in alone)
+
+
+def test_resuming_a_finished_run_changes_nothing(crops: Path, run: Path) -> None:
+    before = contents(run)
+    done = vsuda(
+        *words(crops, run),
+        "--resume --set fine_tune_above_mm=0.9 --set fine_tune_epochs=1 --teacher",
+        crops / "seg",
+    )
+    assert (done.code, len(done.lines)) == (0, 2), done.err
+    assert contents(run) == before
+
+
+def test_runs_of_other_kinds_and_settings_are_refused(crops: Path, tmp_path: Path) -> None:
+    plain = ("cutseg-train", crops / "source", crops / "target", tmp_path / "run", SEGMENTER)
+    done = vsuda(*plain, "--init-translation", crops / "seg")
+    assert done.code == 2
+    assert "is a run of seg-train" in done.err
+    done = vsuda(*words(crops, tmp_path / "run"), "--teacher", crops / "cut")
+    assert done.code == 2
+    assert "does not segment" in done.err
+    done = vsuda(*words(crops, tmp_path / "run"), "--set preprocessing.spacing_mm=[2.0,2.0,2.0]")
+    assert done.code == 2
+    assert "--set preprocessing" in done.err
+    assert not (tmp_path / "run").exists()

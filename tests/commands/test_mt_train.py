@@ -1,0 +1,72 @@
+"""`mt-train`: the run is the teacher, and the unlabelled images have their say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import vsuda
+from safetensors.numpy import load_file
+from synthetic_crops import SEGMENTER, save_crops
+
+WEIGHTS = "checkpoints/epoch-0001.safetensors"
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crops")
+    cases = dict.fromkeys(["a0_R", "a1_R", "a2_L"], 1.0)
+    save_crops(folder / "labelled", folder / "labelled", "hrT2", cases)
+    save_crops(folder / "real", None, "hrT2", {"b0_R": 1.0})
+    save_crops(folder / "other", None, "ceT1", {"c0_R": 1.0})
+    assert vsuda("seg-train", folder / "labelled", folder / "seg", SEGMENTER).code == 0
+    return folder
+
+
+def train(crops: Path, run: Path, *more: object, unlabelled: str = "real") -> dict[str, np.ndarray]:
+    words = ("mt-train", crops / "labelled", crops / unlabelled, run, SEGMENTER)
+    done = vsuda(*words, "--init", crops / "seg", *more)
+    assert done.code == 0, done.err
+    assert done.lines == [str(run / WEIGHTS)]
+    return load_file(run / WEIGHTS)
+
+
+def test_the_weights_are_the_teachers(crops: Path, tmp_path: Path) -> None:
+    start = load_file(crops / "seg" / WEIGHTS)
+    kernels = [k for k in start if k.endswith("weight") and start[k].ndim == 5]
+    # A teacher whose decay is nearly 1 stands still, whatever its student learns.
+    still = train(
+        crops,
+        tmp_path / "still",
+        "--set learning_rate=0.01 --set ema_decay_start=0.9999999 --set ema_decay_end=0.9999999",
+    )
+    follows = train(
+        crops,
+        tmp_path / "follows",
+        "--set learning_rate=0.01 --set ema_decay_start=0.0 --set ema_decay_end=0.0",
+    )
+    moved = [float(np.abs(follows[k] - start[k]).max()) for k in kernels]
+    assert max(moved) > 1e-3
+    # The first step's decay is min(1 - 1 / (t + 1), ...): half of what the student moved, at most.
+    stood = [float(np.abs(still[k] - start[k]).max()) for k in kernels]
+    assert max(stood) < max(moved)
+    record = json.loads((tmp_path / "still" / "run.json").read_text())
+    assert set(record["data"]) == {"labelled", "unlabelled", "validation", "init"}
+
+
+def test_unlabelled_images_change_what_is_learnt(crops: Path, tmp_path: Path) -> None:
+    more = "--set learning_rate=0.01 --set consistency_weight=10.0 --set consistency_ramp=0.0"
+    real = train(crops, tmp_path / "real", more)
+    other = train(crops, tmp_path / "other", more, unlabelled="other")
+    assert any(not np.array_equal(real[k], other[k]) for k in real)
+
+
+def test_start_and_classes_must_fit(crops: Path, tmp_path: Path) -> None:
+    words = ("mt-train", crops / "labelled", crops / "real", tmp_path / "run", SEGMENTER)
+    done = vsuda(*words, "--init", crops / "seg", "--classes VS,cochlea,canal")
+    assert done.code == 2
+    assert "was trained on classes" in done.err
+    done = vsuda(*words, "--init", crops / "seg", "--set unet.channels=[3,4,4,4,4,4]")
+    assert done.code == 2
+    assert "does not fit" in done.err
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,22 @@
+"""Can outputs be written where they are wanted? Asked before the work, not after it."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from vsuda_cli.errors import VsudaError
+
+
+def require_writable(folders: Iterable[Path]) -> None:
+    """Raise VsudaError for a folder that is a file, or that this user cannot make or write to.
+
+    Nothing is made: a folder that is not there yet is judged by the first one above it that is.
+    """
+    for folder in sorted(set(folders)):
+        place = folder.absolute()
+        while not os.path.lexists(place):
+            place = place.parent
+        if not place.is_dir():
+            raise VsudaError(place, "is no folder", f"outputs go to {folder}; give another one")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise VsudaError(place, "cannot be written to", "change its permissions or the output")
