@@ -17,3 +17,8 @@ def test_command_versions_date_and_data(tmp_path: Path, monkeypatch: pytest.Monk
     assert "matplotlib" in found["versions"]
     assert found["date"].endswith("UTC")
     assert found["data"] == f"1 files, SHA-256 {fingerprint([tmp_path / 'a'])}"
+
+
+def test_the_date_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    assert foot([])["date"] == "2001-09-09 01:46 UTC"

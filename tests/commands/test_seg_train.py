@@ -10,6 +10,9 @@ import pytest
 from command_line import contents, vsuda
 from safetensors.numpy import load_file
 from synthetic_crops import SEGMENTER, save_crops
+from torch import Tensor
+
+from vsuda_cli.training.segmentation import Segmentation
 
 WEIGHTS = "checkpoints/epoch-0001.safetensors"
 
@@ -35,7 +38,7 @@ def run(crops: Path) -> Path:
 
 def test_a_run_holds_what_the_documents_say(run: Path) -> None:
     files = contents(run)
-    expected = {"config.toml", "run.json", "metrics.jsonl", "best.json", WEIGHTS}
+    expected = {"config.toml", "run.json", "metrics.jsonl", "best.json", "report.html", WEIGHTS}
     assert expected | {"checkpoints/last.pt", "samples/epoch-0001.png"} == set(files)
     record = json.loads(files["run.json"])
     assert (record["command"], record["seed"], record["device"]) == ("seg-train", 0, "cpu")
@@ -105,15 +108,28 @@ def test_resuming_a_finished_run_changes_nothing_and_other_settings_are_refused(
     assert contents(run) == before
 
 
-def test_a_run_goes_on_to_the_bytes_of_an_uninterrupted_one(crops: Path, tmp_path: Path) -> None:
+def test_a_run_goes_on_to_the_bytes_of_an_uninterrupted_one(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     words = ("seg-train", crops / "labelled")
     assert vsuda(*words, tmp_path / "whole", SEGMENTER, "--epochs 2").code == 0
-    # Killed after its first epoch: what was written then is all there is.
+    update, steps = Segmentation.update, []
+
+    def stopped(self: Segmentation, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        steps.append(1)
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+        return update(self, batch)
+
+    monkeypatch.setattr(Segmentation, "update", stopped)
+    done = vsuda(*words, tmp_path / "cut", SEGMENTER, "--epochs 2")
+    assert (done.code, done.out) == (130, "")
     assert vsuda(*words, tmp_path / "cut", SEGMENTER, "--epochs 2 --resume").code == 0
+    assert len(steps) == 3
     whole, cut = (contents(tmp_path / name) for name in ("whole", "cut"))
-    assert {k: v for k, v in whole.items() if k != "run.json"} == {
-        k: v for k, v in cut.items() if k != "run.json"
-    }
+    # Provenance and the run's page name the folder and the command line.
+    assert set(whole) == set(cut)
+    assert {name for name in whole if whole[name] != cut[name]} == {"run.json", "report.html"}
 
 
 def test_force_keeps_the_old_run_until_the_new_data_is_read(run: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_methods_make_runs(crops: Path, tmp_path: Path, method: str, dims: int, 
     assert "generator" in names_of_weights(run)
     record = json.loads((run / "run.json").read_text())
     assert record["command"] == "translate-train"
-    assert set(record["data"]) == {"source", "target"}
+    assert {"source", "target"} <= set(record["data"])
     assert json.loads((run / "best.json").read_text())["epoch"] == 1
     assert list((run / "samples").glob("*.png"))
 
