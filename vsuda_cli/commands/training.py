@@ -142,7 +142,7 @@ def train(
     from vsuda_cli.training.engine import fit
     from vsuda_cli.training.precision import peak_memory_gib
 
-    # Nothing draws from it that a seed decides, but it is saved: the same bytes, whatever ran before.
+    # Saved with the state: the same bytes, whatever ran before in this process.
     torch.manual_seed(settings.seed)
     run = runs.Run(run_folder)
     provenance = runs.describe(command, data, device, settings.seed)
