@@ -62,9 +62,10 @@ def contents(folder: Path) -> dict[str, bytes]:
 def _restored() -> Iterator[None]:
     logger = logging.getLogger("vsuda_cli")
     before = logger.handlers[:], logger.level, logger.propagate, console.err.quiet
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         logger.handlers[:], logger.level, logger.propagate, console.err.quiet = before

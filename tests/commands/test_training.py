@@ -1,80 +1,140 @@
-"""What training commands share: where settings come from, and when nothing is begun."""
+"""What all training commands share: killed and resumed to the same bytes, signals, refusals."""
 
 import json
+import os
+import signal
+import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import killable_runs
 import pytest
 import torch
-from synthetic_crops import save_crops
+from safetensors.torch import load_file
 
-from vsuda_cli import config, console
-from vsuda_cli.commands.training import begin, digest, dry_run, load_items, resolve_settings
-from vsuda_cli.config import SegmentationSettings
-from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.cases import find_images
-from vsuda_cli.options import TrainingOptions
+KILLED = -signal.SIGKILL
 
 
-@pytest.fixture(autouse=True)
-def _loud(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(console.err, "quiet", False)
+def wait_for_an_epoch(folder: Path, process: BaseProcess) -> None:
+    """Wait until a running process has finished an epoch."""
+    metrics = folder / "metrics.jsonl"
+    before = metrics.read_bytes() if metrics.exists() else b""
+    deadline = time.monotonic() + 120
+    while process.is_alive() and time.monotonic() < deadline:
+        if metrics.exists() and metrics.read_bytes() != before:
+            return
+        time.sleep(0.005)
 
 
-def test_options_beat_set_values_the_file_and_the_preset(tmp_path: Path) -> None:
-    file = tmp_path / "c.toml"
-    file.write_text("epochs = 7\nseed = 8\nbatch_size = 9\n")
-    options = TrainingOptions(preset="small", config=file)
-    settings = resolve_settings(SegmentationSettings, options, classes=None)
-    assert (settings.epochs, settings.seed, settings.batch_size) == (7, 8, 9)
-    small = config.SMALL[SegmentationSettings]
-    assert settings.steps_per_epoch == small["steps_per_epoch"]
-    options = TrainingOptions(config=file, epochs=2, seed=3, set_values=["batch_size=4"])
-    settings = resolve_settings(SegmentationSettings, options, classes=["a"])
-    assert (settings.epochs, settings.seed, settings.batch_size) == (2, 3, 4)
-    assert settings.classes == ("a",)
+@pytest.mark.parametrize("name", killable_runs.LINES)
+def test_killed_and_resumed_runs_end_with_the_same_bytes(
+    tmp_path: Path, tiny: Path, name: str
+) -> None:
+    line = killable_runs.words(name, tiny, tmp_path / "run", "--resume")
+    # While the folder is made, in the first epoch's files, in the second's, between the two renames
+    # that replace a state, and after that.
+    codes = [killable_runs.run(line, tmp_path / "log", die_at) for die_at in (2, 5, 8, 7, 5)]
+    assert codes == [KILLED] * 5, (tmp_path / "log").read_text()
+    assert killable_runs.run(line, tmp_path / "log") == 0, (tmp_path / "log").read_text()
+    assert killable_runs.results(tmp_path / "run") == killable_runs.results(tiny / name)
+    assert not list((tmp_path / "run").rglob("*.partial"))
+    if name == "cutseg-train":
+        assert (tmp_path / "run" / "fine-tuned" / "best.json").exists()
 
 
-def test_nothing_is_begun_in_a_folder_in_use(tmp_path: Path) -> None:
-    begin(tmp_path / "new", TrainingOptions())
-    assert not (tmp_path / "new").exists()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
-    for options in (TrainingOptions(), TrainingOptions(force=True), TrainingOptions(resume=True)):
-        with pytest.raises(VsudaError, match="is no run"):
-            begin(tmp_path / "mine", options)
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "config.toml").write_text("")
-    with pytest.raises(VsudaError, match="--resume to continue it"):
-        begin(tmp_path / "run", TrainingOptions())
-    begin(tmp_path / "run", TrainingOptions(resume=True))
-    begin(tmp_path / "run", TrainingOptions(force=True))
-    with pytest.raises(VsudaError, match="contradicts"):
-        begin(tmp_path / "run", TrainingOptions(force=True, resume=True))
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_saves_the_step_and_ends_with_130(
+    tmp_path: Path, tiny: Path, number: signal.Signals
+) -> None:
+    folder, log = tmp_path / "run", tmp_path / "log"
+    endless = ["--set", "validate_every=1000000", "--resume"]
+    line = killable_runs.words("seg-train", tiny, folder, *endless, epochs=1000000)
+    done = []
+    for _ in range(2):
+        process = killable_runs.start(line, log)
+        wait_for_an_epoch(folder, process)
+        assert process.pid is not None
+        os.kill(process.pid, number)
+        process.join()
+        assert process.exitcode == 130, log.read_text()
+        state = torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
+        done.append((state["epoch"], state["step"]))
+    assert done[0] < done[1], "the second process goes on where the first one stopped"
+    epoch, step = done[1]
+    assert (
+        f"stopped in epoch {epoch + 1} after step {step}; continue with --resume" in log.read_text()
+    )
 
 
-def test_a_dry_run_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
-    settings = SegmentationSettings(epochs=5)
-    dry_run(Path("runs/a"), settings, TrainingOptions())
-    shown = capsys.readouterr()
-    assert shown.out == "runs/a\n"
-    assert "epochs = 5" in shown.err
-    dry_run(Path("runs/a"), settings, TrainingOptions(as_json=True))
-    shown = capsys.readouterr()
-    record = json.loads(shown.out)
-    assert (record["run"], record["dry_run"]) == ("runs/a", True)
-    assert record["settings"]["unet"]["channels"] == list(settings.unet.channels)
-    assert shown.err == ""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_before_the_first_step_ends_with_130_too(
+    tmp_path: Path, tiny: Path, number: signal.Signals
+) -> None:
+    # The name of a pipe: reading the settings waits for ever.
+    os.mkfifo(tmp_path / "pipe")
+    line = killable_runs.words(
+        "seg-train", tiny, tmp_path / "run", "--config", str(tmp_path / "pipe")
+    )
+    process = killable_runs.start(line, tmp_path / "log")
+    with (tmp_path / "pipe").open("w"):  # opens once the process has come to the reading
+        assert process.pid is not None
+        os.kill(process.pid, number)
+        process.join()
+    assert process.exitcode == 130
+    assert not (tmp_path / "run").exists()
 
 
-def test_cases_are_loaded_on_the_training_grid_and_known_by_their_bytes(tmp_path: Path) -> None:
-    save_crops(tmp_path, None, "hrT2", {"a_R": 0.5, "b_R": 1.0})
-    cases = [(image, None) for image in find_images(tmp_path)]
-    grid = config.Preprocessing(spacing_mm=(1.0, 1.0, 1.5))
-    items = load_items("Loading", cases, grid, 3, torch.device("cpu"))
-    assert [item.case for item in items] == ["a_R", "b_R"]
-    assert items[0].image.shape[1] == items[1].image.shape[1] // 2
-    before = digest(cases)
-    assert before == digest(cases)
-    path = cases[0][0].path
-    path.write_bytes(path.read_bytes() + b"\0")
-    assert digest(cases) != before
+def test_other_settings_data_or_processes_are_refused_by_name(tmp_path: Path, tiny: Path) -> None:
+    def refused(*more: str, name: str = "seg-train", data: Path = tiny) -> str:
+        log = tmp_path / "log"
+        log.write_text("")
+        line = killable_runs.words(name, data, tiny / "seg-train", "--resume", *more)
+        assert killable_runs.run(line, log) == 2
+        return log.read_text()
+
+    before = killable_runs.results(tiny / "seg-train")
+    assert "learning_rate: 0.0005 -> 0.1" in refused("--set", "learning_rate=0.1")
+    killable_runs.write_crops(tmp_path / "other", seed=1)
+    assert "was started with other data: labelled differs" in refused(data=tmp_path / "other")
+    provenance = tiny / "seg-train" / "run.json"
+    kept = provenance.read_text()
+    provenance.write_text(json.dumps({**json.loads(kept), "processes": 2}))
+    assert "another number of processes: 2 -> 1" in refused()
+    provenance.write_text(kept)
+    assert killable_runs.results(tiny / "seg-train") == before
+
+
+def test_a_foreign_state_is_named_and_the_run_starts_anew(tmp_path: Path, tiny: Path) -> None:
+    folder, log = tmp_path / "run", tmp_path / "log"
+    line = killable_runs.words("seg-train", tiny, folder, "--resume")
+    assert killable_runs.run(line, log, die_at=8) == KILLED
+    state = folder / "checkpoints" / "last.pt"
+    mark = tmp_path / "mark"
+    # A pickle that would touch a file when it is loaded.
+    state.write_bytes(f"cos\nsystem\n(S'touch {mark}'\ntR.".encode())
+    assert killable_runs.run(line, log) == 0
+    assert "last.pt: is no whole training state" in log.read_text()
+    assert not mark.exists()
+    assert killable_runs.results(folder) == killable_runs.results(tiny / "seg-train")
+
+
+def test_a_run_says_what_it_was_validated_on(tiny: Path) -> None:
+    for name in ("seg-train", "cyclegan"):
+        split = json.loads((tiny / name / "run.json").read_text())["validation"]
+        assert len(split) == (1 if name == "seg-train" else 2)
+    first = [
+        json.loads((tiny / name / "run.json").read_text()) for name in ("mt-train", "seg-train")
+    ]
+    assert first[0]["validation"] == first[1]["validation"]
+    assert all(one["processes"] == 1 for one in first)
+
+
+def test_every_epoch_has_a_picture_and_a_row_with_its_rates(tiny: Path) -> None:
+    for name in killable_runs.LINES:
+        rows = killable_runs.rows(tiny / name)
+        assert [(row["epoch"], row["step"]) for row in rows] == [(1, 2), (2, 4), (3, 6)]
+        assert rows[0]["learning_rate"] > rows[-1]["learning_rate"] > 0
+        pictures = sorted(path.name for path in (tiny / name / "samples").iterdir())
+        assert pictures == [f"epoch-000{n}.png" for n in (1, 2, 3)]
+        for weights in (tiny / name / "checkpoints").glob("*.safetensors"):
+            assert all(torch.isfinite(value).all() for value in load_file(weights).values())

@@ -131,7 +131,7 @@ def train(
 
     The run's page is written at the end, and before a run goes on.
 
-    `data` maps each input to its fingerprint; `make` loads the cases. A bad case ends the command
+    `data` maps each input to its fingerprint; `make` loads the cases. A bad one ends the command
     before anything is written.
     """
     import torch
@@ -142,6 +142,8 @@ def train(
     from vsuda_cli.training.engine import fit
     from vsuda_cli.training.precision import peak_memory_gib
 
+    # Saved with the state: the same bytes, whatever ran before in this process.
+    torch.manual_seed(settings.seed)
     run = runs.Run(run_folder)
     provenance = runs.describe(command, data, device, settings.seed)
     resumed = options.resume and run.exists()
@@ -149,8 +151,6 @@ def train(
         runs.check_same(run, settings, provenance)
         write_run_page(run_folder)
     ranks.wait()
-    # The state keeps torch's own stream too, whatever draws from it.
-    torch.manual_seed(settings.seed)
     prepared = make()
     if ranks.is_first():
         if not resumed:

@@ -26,7 +26,8 @@ def autocast(device: torch.device, wanted: bool = True) -> torch.autocast:
 def choose_algorithms(device: torch.device) -> None:
     """Ask for the same bits in every run on the CPU, and for speed on a GPU."""
     on_cpu = device.type == "cpu"
-    torch.use_deterministic_algorithms(mode=on_cpu, warn_only=True)
+    # As use_deterministic_algorithms(on_cpu, warn_only=True), which imports a compiler: seconds.
+    torch.set_deterministic_debug_mode("warn" if on_cpu else "default")
     torch.backends.cudnn.benchmark = not on_cpu
     torch.set_float32_matmul_precision("highest" if on_cpu else "high")
 
