@@ -4,7 +4,9 @@ import json
 import multiprocessing
 import os
 import signal
+import socket
 import sys
+import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -38,6 +40,11 @@ COMMON = [
     "checkpoint_every=2",
     "validation_fraction=0.34",
     "preprocessing.spacing_mm=[1.0,1.0,1.5]",
+]
+# Nothing random that differs between processes: no dropout, no changes of intensity.
+STILL = [
+    "unet.dropout=0.0",
+    *(f"augmentation.{name}=0.0" for name in ("gamma", "contrast", "brightness", "noise", "bias")),
 ]
 # What a run imports; torch._inductor is what torch's optimisers and its determinism import.
 IMPORTED = [
@@ -92,7 +99,9 @@ def words(name: str, data: Path, run: Path, *more: str, epochs: int = 3) -> list
     ]
 
 
-def start(command_line: list[str], log: Path, die_at: int = 0) -> BaseProcess:
+def start(
+    command_line: list[str], log: Path, die_at: int = 0, environment: dict[str, str] | None = None
+) -> BaseProcess:
     """Start `vsuda` in a process of its own; with `die_at` it kills itself before that rename.
 
     A clean server process imports torch once and is forked for every run, so that a start takes no
@@ -101,7 +110,8 @@ def start(command_line: list[str], log: Path, die_at: int = 0) -> BaseProcess:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
-    process = context.Process(target=_vsuda, args=(command_line, str(log), die_at))
+    arguments = (command_line, str(log), die_at, environment or {})
+    process = context.Process(target=_vsuda, args=arguments)
     process.start()
     return process
 
@@ -114,10 +124,34 @@ def run(command_line: list[str], log: Path, die_at: int = 0) -> int:
     return process.exitcode
 
 
-def _vsuda(command_line: list[str], log: str, die_at: int) -> None:
+def start_together(command_line: list[str], logs: list[Path], die_at: int = 0) -> list[BaseProcess]:
+    """Start as many processes as there are logs, as torchrun does; the first may kill itself."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(len(logs))}
+    processes = []
+    for rank, log in enumerate(logs):
+        own = {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        processes.append(start(command_line, log, die_at if rank == 0 else 0, own))
+    return processes
+
+
+def run_together(command_line: list[str], logs: list[Path], die_at: int = 0) -> list[int]:
+    """Run processes together to their end and return their exit codes."""
+    codes = []
+    for process in start_together(command_line, logs, die_at):
+        process.join()
+        assert process.exitcode is not None
+        codes.append(process.exitcode)
+    return codes
+
+
+def _vsuda(command_line: list[str], log: str, die_at: int, environment: dict[str, str]) -> None:
     stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(stream, 1)
     os.dup2(stream, 2)
+    os.environ.update(environment)
     torch.set_num_threads(1)
     replace, renames = os.replace, iter(range(1, 10**9))
 
@@ -131,6 +165,17 @@ def _vsuda(command_line: list[str], log: str, die_at: int) -> None:
     from vsuda_cli.cli import main
 
     main()
+
+
+def wait_for_an_epoch(folder: Path, process: BaseProcess) -> None:
+    """Wait until a running process has finished an epoch."""
+    metrics = folder / "metrics.jsonl"
+    before = metrics.read_bytes() if metrics.exists() else b""
+    deadline = time.monotonic() + 120
+    while process.is_alive() and time.monotonic() < deadline:
+        if metrics.exists() and metrics.read_bytes() != before:
+            return
+        time.sleep(0.005)
 
 
 def results(folder: Path) -> dict[str, bytes]:

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import time
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import killable_runs
@@ -13,17 +11,6 @@ import torch
 from safetensors.torch import load_file
 
 KILLED = -signal.SIGKILL
-
-
-def wait_for_an_epoch(folder: Path, process: BaseProcess) -> None:
-    """Wait until a running process has finished an epoch."""
-    metrics = folder / "metrics.jsonl"
-    before = metrics.read_bytes() if metrics.exists() else b""
-    deadline = time.monotonic() + 120
-    while process.is_alive() and time.monotonic() < deadline:
-        if metrics.exists() and metrics.read_bytes() != before:
-            return
-        time.sleep(0.005)
 
 
 @pytest.mark.parametrize("name", killable_runs.LINES)
@@ -52,7 +39,7 @@ def test_a_signal_saves_the_step_and_ends_with_130(
     done = []
     for _ in range(2):
         process = killable_runs.start(line, log)
-        wait_for_an_epoch(folder, process)
+        killable_runs.wait_for_an_epoch(folder, process)
         assert process.pid is not None
         os.kill(process.pid, number)
         process.join()

@@ -30,7 +30,8 @@ def state(streams: Sequence[torch.Generator], device: torch.device) -> list[Tens
 
 def restore(states: list[Tensor], streams: Sequence[torch.Generator], device: torch.device) -> None:
     """Continue this process's random numbers exactly where `state` was taken."""
-    torch_state, *others = [one[ranks.own()] for one in states]
+    # Copied: torch reads a generator's state from the start of its memory, whatever the row.
+    torch_state, *others = [one[ranks.own()].clone() for one in states]
     torch.set_rng_state(torch_state)
     for stream, one in zip(streams, others, strict=False):
         stream.set_state(one)
