@@ -5,11 +5,14 @@ import json
 import numpy as np
 import pytest
 import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
 from typer.testing import CliRunner
 
 from vsuda_cli.commands.postprocess import postprocess
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.images.cropping import cut_box, mirror
+from vsuda_cli.images.cropping import cut_box, mirror, to_canonical
 from vsuda_cli.io.nifti import load_label, save_image, save_label
 
 AFFINE = np.array([[-0.8, 0, 0, 70], [0, -0.8, 0, 40], [0, 0, 1.5, -20], [0, 0, 0, 1.0]])
@@ -141,3 +144,59 @@ def test_wrong_words_are_refused(data):
     call(data / "labels", data / "out", "--classes", "a,b", "--no-height-rule")
     save_label(data / "labels" / "a_L_Label.nii.gz", np.full((4, 4, 4), 3), AFFINE)
     assert "holds label 3" in call(data / "labels", data / "out", "--force").stderr
+
+
+@st.composite
+def scans(draw):
+    """Any scan's grid: RAS, LPS, permuted, oblique, anisotropic; and the boxes of its two ears.
+
+    Boxes reach over the field of view by up to three voxels, where crops are padded.
+    """
+    axes = np.eye(3)[list(draw(st.permutations(range(3))))]
+    signs = np.diag(draw(st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3)))
+    angles = draw(st.tuples(*[st.floats(-40, 40)] * 3))
+    spacing = np.array(draw(st.tuples(*[st.floats(0.3, 4)] * 3)))
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ axes @ signs
+    affine[:3, :3] *= spacing
+    affine[:3, 3] = draw(st.tuples(*[st.floats(-200, 200)] * 3))
+    shape = draw(st.tuples(*[st.integers(6, 14)] * 3))
+    low = draw(st.tuples(*[st.integers(-3, 2)] * 3))
+    over = draw(st.integers(0, 3))
+    return shape, affine, low, over
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(scans(), st.integers(0, 2**31))
+def test_any_scan_gets_its_labels_back(tmp_path_factory, scan, seed):
+    shape, affine, low, over = scan
+    folder = tmp_path_factory.mktemp("any")
+    # What files keep of an affine is float32.
+    affine = affine.astype(np.float32).astype(np.float64)
+    label = np.random.default_rng(seed).integers(0, 3, shape).astype(np.uint8)
+    save_image(folder / "scans" / "a_hrT2.nii.gz", np.zeros(shape, np.float32), affine)
+    turned, turned_affine = to_canonical(label, affine)
+    half = turned.shape[0] // 2
+    kept = np.zeros_like(turned)
+    for side, first in (("R", half), ("L", low[0])):
+        start = (first, low[1], low[2])
+        size = (
+            (turned.shape[0] if side == "R" else half) - first + (over if side == "R" else 0),
+            *(n - s + over for n, s in zip(turned.shape[1:], low[1:], strict=True)),
+        )
+        box = tuple(
+            slice(max(s, 0), max(s, 0) + n - max(0, -s)) for s, n in zip(start, size, strict=True)
+        )
+        kept[box] = turned[box]
+        crop, crop_affine = cut_box(turned, turned_affine, start, size)
+        if side == "L":
+            crop, crop_affine = mirror(crop, crop_affine)
+        save_label(folder / "labels" / f"a_{side}_Label.nii.gz", crop, crop_affine)
+    words = ["--no-largest", "--no-height-rule", "--quiet"]
+    call(folder / "labels", folder / "out", "--like", folder / "scans", *words)
+    found = load_label(folder / "out" / "a_Label.nii.gz")
+    back, _ = to_canonical(found.array, affine)
+    assert found.shape == shape
+    # Nothing in the ears' boxes is lost or moved, nothing appears outside of them.
+    assert np.array_equal(back, kept)
+    assert np.allclose(found.affine, affine, atol=1e-4)
