@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import killable_runs
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -50,12 +50,18 @@ def test_two_processes_equal_one_with_twice_the_batch(
 ) -> None:
     still = [word for setting in killable_runs.STILL for word in ("--set", setting)]
     still = still if name in SEGMENTERS else []
-    line = killable_runs.words(name, tiny, tmp_path / "two", "--set", "batch_size=1", *still, epochs=2)
+    line = killable_runs.words(
+        name, tiny, tmp_path / "two", "--set", "batch_size=1", *still, epochs=2
+    )
     logs = logs_in(tmp_path)
-    assert killable_runs.run_together(line, logs) == [0, 0], logs[0].read_text() + logs[1].read_text()
+    assert killable_runs.run_together(line, logs) == [0, 0], (
+        logs[0].read_text() + logs[1].read_text()
+    )
     assert "epoch 2: step 4" in logs[0].read_text()
     assert logs[1].read_text() == "", "the first process speaks for all"
-    line = killable_runs.words(name, tiny, tmp_path / "one", "--set", "batch_size=2", *still, epochs=2)
+    line = killable_runs.words(
+        name, tiny, tmp_path / "one", "--set", "batch_size=2", *still, epochs=2
+    )
     assert killable_runs.run(line, tmp_path / "log") == 0, (tmp_path / "log").read_text()
     same_results(name, tmp_path / "one", tmp_path / "two")
     if name == "cutseg-train":
