@@ -5,7 +5,7 @@ import json
 import numpy as np
 import torch
 
-from vsuda_cli import config
+from vsuda_cli import config, resolving
 from vsuda_cli.io.nifti import save_image
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.run import Run
@@ -30,7 +30,7 @@ def save_run(folder, command, models, settings, epoch=1, best=True, **more):
     run = Run(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run.provenance.write_text(json.dumps({"command": command}))
-    metadata = {"command": command, "settings": config.to_dict(settings), "epoch": epoch, **more}
+    metadata = {"command": command, "settings": resolving.to_dict(settings), "epoch": epoch, **more}
     checkpoint.save_weights(run.weights(epoch), models, metadata)
     if best:
         run.best.write_text(json.dumps({"epoch": epoch}))

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vsuda_cli import config
+from vsuda_cli import config, resolving
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
 from vsuda_cli.images.resampling import resample_label
@@ -210,7 +210,7 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
             f"is a run of {metadata['command']}, which does not segment",
             f"give a run of {', '.join(SEGMENTERS)}",
         )
-    settings = config.from_dict(kind, metadata["settings"], weights)
+    settings = resolving.from_dict(kind, metadata["settings"], weights)
     network = build_unet(settings.unet, len(settings.classes) + 1)
     checkpoint.load_weights(weights, {"segmenter": network})
     network.to(device).eval()
@@ -234,7 +234,7 @@ def load_translator(
             f"is a run of {metadata['command']}, which does not translate",
             "give a run of translate-train or cutseg-train",
         )
-    settings = config.from_dict(config.TranslationSettings, stored, weights)
+    settings = resolving.from_dict(config.TranslationSettings, stored, weights)
     network = build_translator(settings)
     checkpoint.load_weights(weights, {"generator": network})
     network.to(device).eval()

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vsuda_cli import config
+from vsuda_cli import config, resolving
 from vsuda_cli.commands import predicting, translate_export
 from vsuda_cli.commands.running import device_threads
 from vsuda_cli.inference import GENERATOR_BYTES, SEGMENTER_BYTES, Loaded, Segmenter, Translator
@@ -96,7 +96,7 @@ def _measure(
 def _segmenting(
     folder: Path, size: tuple[int, int, int], cases: int, preset: str, where: torch.device
 ) -> tuple[Stages, list[Job], Callable[[], None]]:
-    settings = config.resolve(config.SegmentationSettings, preset=preset)
+    settings = resolving.resolve(config.SegmentationSettings, preset=preset)
     _write_cases(folder, size, cases, settings.preprocessing, labelled=False)
     network = build_unet(settings.unet, len(settings.classes) + 1).to(where).eval()
     passes = Passes(settings.patch_size, config.LARGEST_PASS, SEGMENTER_BYTES, where)
@@ -133,7 +133,7 @@ def _translating(
     preset: str,
     where: torch.device,
 ) -> tuple[Stages, list[Job], Callable[[], None]]:
-    settings = config.resolve(config.TranslationSettings, preset=preset, values={"dims": dims})
+    settings = resolving.resolve(config.TranslationSettings, preset=preset, values={"dims": dims})
     _write_cases(folder, size, cases, settings.preprocessing, labelled=True)
     network = build_generator(settings).to(where).eval()
     passes = Passes(settings.patch_size, config.LARGEST_PASS, GENERATOR_BYTES, where)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from synthetic_crops import save_crops
 
-from vsuda_cli import config
+from vsuda_cli import config, resolving
 from vsuda_cli.commands.cutseg_inputs import coarser_than, load_teacher, translation_settings
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import find_images
@@ -25,14 +25,14 @@ def a_run(
     (folder / "checkpoints").mkdir(parents=True)
     (folder / "run.json").write_text("{}")
     (folder / "best.json").write_text(json.dumps({"epoch": 7}))
-    metadata = {"command": command, "settings": config.to_dict(settings), "epoch": 7}
+    metadata = {"command": command, "settings": resolving.to_dict(settings), "epoch": 7}
     path = folder / "checkpoints" / "epoch-0007.safetensors"
     checkpoint.save_weights(path, models, metadata)
     return folder
 
 
 def a_translation(folder: Path, **changes: object) -> Path:
-    settings = config.resolve(
+    settings = resolving.resolve(
         config.TranslationSettings, preset="paper", values={"method": "cut", **changes}
     )
     return a_run(folder, "translate-train", settings, {"generator": torch.nn.Linear(1, 1)})

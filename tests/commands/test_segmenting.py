@@ -7,7 +7,7 @@ import pytest
 import torch
 from synthetic_crops import save_crops
 
-from vsuda_cli import config
+from vsuda_cli import config, resolving
 from vsuda_cli.commands import segmenting
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import labelled_images
@@ -67,7 +67,7 @@ def test_weights_of_a_run_are_loaded_where_classes_agree(tmp_path: Path) -> None
     (tmp_path / "run.json").write_text("{}")
     (tmp_path / "best.json").write_text(json.dumps({"epoch": 2}))
     path = tmp_path / "checkpoints" / "epoch-0002.safetensors"
-    metadata = {"command": "seg-train", "settings": config.to_dict(SETTINGS)}
+    metadata = {"command": "seg-train", "settings": resolving.to_dict(SETTINGS)}
     checkpoint.save_weights(path, {"segmenter": network}, metadata)
     fresh = build_unet(SETTINGS.unet, 3)
     segmenting.start_from(tmp_path, fresh, SETTINGS)

@@ -19,7 +19,7 @@ from tiny_runs import (
 )
 from typer.testing import CliRunner
 
-from vsuda_cli import config
+from vsuda_cli import config, resolving
 from vsuda_cli.commands import translate_export as module
 from vsuda_cli.commands.translate_export import translate_export
 from vsuda_cli.errors import VsudaError
@@ -148,7 +148,7 @@ def test_large_images_of_a_3d_network_go_in_windows(data, tmp_path):
 
 def test_a_run_of_cutseg_translates_too(data, tmp_path):
     generator = build_generator(TRANSLATION)
-    more = {"translation": config.to_dict(TRANSLATION)}
+    more = {"translation": resolving.to_dict(TRANSLATION)}
     run = tmp_path / "run"
     settings = config.CutSegSettings(preprocessing=PREPROCESSING)
     save_run(run, "cutseg-train", {"generator": generator}, settings, epoch=5, **more)

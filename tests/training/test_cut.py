@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vsuda_cli import config
+from vsuda_cli import resolving
 from vsuda_cli.config import TranslationSettings
 from vsuda_cli.training.cut import Cut
 
@@ -25,7 +25,7 @@ NUMBERS = {
 
 
 def settings(method: str, dims: int = 2) -> TranslationSettings:
-    return config.resolve(
+    return resolving.resolve(
         TranslationSettings, preset="paper", values={"method": method, "dims": dims, **NUMBERS}
     )
 

@@ -6,7 +6,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from vsuda_cli import config
+from vsuda_cli import resolving
 from vsuda_cli.config import CutSegSettings, TranslationSettings, UNet
 from vsuda_cli.training.cutseg import CutSeg
 from vsuda_cli.training.segmentation import build_unet
@@ -21,7 +21,7 @@ NET = UNet(
     dropout=0.0,
 )
 TOY = CutSegSettings(epochs=4, unet=NET, gan_slices=2, slice_chunk=3)
-TRANSLATION = config.resolve(
+TRANSLATION = resolving.resolve(
     TranslationSettings,
     preset="paper",
     values={

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vsuda_cli import config
+from vsuda_cli import resolving
 from vsuda_cli.config import TranslationSettings, UNet
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.cyclegan import CycleGan
@@ -53,7 +53,7 @@ def weights(network: nn.Module) -> Tensor:
 @pytest.mark.parametrize("method", ["cyclegan", "cut"])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_it_moves_the_generator_and_stays_itself(method: str, dims: int) -> None:
-    settings = config.resolve(
+    settings = resolving.resolve(
         TranslationSettings, preset="paper", values={"method": method, "dims": dims, **NUMBERS}
     )
     torch.manual_seed(0)
@@ -69,7 +69,7 @@ def test_it_moves_the_generator_and_stays_itself(method: str, dims: int) -> None
 
 
 def test_the_weight_scales_the_loss() -> None:
-    settings = config.resolve(TranslationSettings, preset="paper", values=NUMBERS)
+    settings = resolving.resolve(TranslationSettings, preset="paper", values=NUMBERS)
     generator = CycleGan(settings, CPU).to_target
     torch.manual_seed(0)
     segmenter = build_unet(NET, 3)

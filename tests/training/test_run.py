@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from vsuda_cli import config
-from vsuda_cli.config import MeanTeacherSettings, SegmentationSettings, from_flat
+from vsuda_cli import resolving
+from vsuda_cli.config import MeanTeacherSettings, SegmentationSettings
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.resolving import from_flat
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.run import (
     Run,
@@ -42,7 +43,7 @@ def with_weights(run: Run, *epochs: int) -> None:
 def test_a_started_run_says_all_about_itself(tmp_path: Path) -> None:
     run = started(tmp_path / "deep" / "run")
     stored = tomllib.loads(run.config.read_text())
-    assert config.from_dict(SegmentationSettings, stored, run.config) == SETTINGS
+    assert resolving.from_dict(SegmentationSettings, stored, run.config) == SETTINGS
     provenance = read_provenance(run.folder)
     assert provenance == json.loads(json.dumps(PROVENANCE))
     assert (provenance["command"], provenance["seed"], provenance["device"]) == (

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsuda_cli import config, console
+from vsuda_cli import config, console, resolving
 from vsuda_cli.commands import segmenting
 from vsuda_cli.commands.training import Prepared, load_items
 from vsuda_cli.errors import VsudaError
@@ -33,7 +33,7 @@ def translation_settings(
     remedy = "give a run of translate-train --method cut --dims 2"
     if metadata["command"] != "translate-train":
         raise VsudaError(folder, f"is a run of {metadata['command']}", remedy)
-    stored = config.from_dict(config.TranslationSettings, metadata["settings"], weights)
+    stored = resolving.from_dict(config.TranslationSettings, metadata["settings"], weights)
     if stored.method not in ("cut", "fastcut") or stored.dims != 2:
         raise VsudaError(folder, f"is a {stored.dims}D {stored.method}", remedy)
     segmenting.refuse_other_preprocessing(folder, stored, settings)

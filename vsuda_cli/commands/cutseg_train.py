@@ -38,8 +38,9 @@ def cutseg_train(
     from vsuda_cli import console
     from vsuda_cli.commands import cutseg_inputs, segmenting
     from vsuda_cli.commands.training import begin, digest, dry_run, resolve_settings, train
-    from vsuda_cli.config import CutSegSettings, to_dict
+    from vsuda_cli.config import CutSegSettings
     from vsuda_cli.io.cases import find_images, labelled_images
+    from vsuda_cli.resolving import to_dict
     from vsuda_cli.training.run import Run
     from vsuda_cli.training.segmentation import VALIDATION_METRIC
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vsuda_cli import config, console
+from vsuda_cli import config, console, resolving
 from vsuda_cli.io.cases import CaseFile, is_crop
 from vsuda_cli.options import TrainingOptions
 
@@ -33,7 +33,7 @@ class Prepared:
 
 def resolve_settings(kind: type[Settings], options: TrainingOptions, **own: Any) -> Settings:
     """Return settings from options, --set, --config and --preset; `own` are the command's own."""
-    return config.resolve(
+    return resolving.resolve(
         kind,
         preset=options.preset,
         file=options.config,
@@ -81,7 +81,7 @@ def dry_run(run_folder: Path, settings: config.Training, options: TrainingOption
 
     if not ranks.is_first():
         return
-    nested = config.to_dict(settings)
+    nested = resolving.to_dict(settings)
     if options.as_json:
         console.emit_json({"run": str(run_folder), "dry_run": True, "settings": nested})
     else:
@@ -160,7 +160,7 @@ def train(
     ranks.wait()
     metadata = {
         "command": command,
-        "settings": config.to_dict(settings),
+        "settings": resolving.to_dict(settings),
         # What predict must do with a whole scan.
         "crops": all(is_crop(case) for case in prepared.batches.case_ids()),
         **(extra_metadata or {}),

@@ -11,7 +11,7 @@ from typing import Any
 import tomli_w
 import torch
 
-from vsuda_cli import __version__, config
+from vsuda_cli import __version__, config, resolving
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 from vsuda_cli.io.atomic import PARTIAL_SUFFIX
@@ -95,7 +95,7 @@ def start(run: Run, settings: config.Training, provenance: dict[str, Any], *, fo
     run.state.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(run.provenance, json.dumps(provenance, indent=1) + "\n")
     # Last: its presence says that the folder is complete enough to be resumed.
-    atomic.write_text(run.config, tomli_w.dumps(config.to_dict(settings)))
+    atomic.write_text(run.config, tomli_w.dumps(resolving.to_dict(settings)))
 
 
 def check_free(run: Run, *, force: bool) -> None:
@@ -131,8 +131,10 @@ def remove_partial_files(run: Run) -> None:
 
 def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) -> None:
     """Raise VsudaError naming the first difference if a run was started in another way."""
-    old_settings = config.to_dict(config.from_dict(type(settings), _toml(run.config), run.config))
-    changed = config.differences(old_settings, config.to_dict(settings))
+    old_settings = resolving.to_dict(
+        resolving.from_dict(type(settings), _toml(run.config), run.config)
+    )
+    changed = resolving.differences(old_settings, resolving.to_dict(settings))
     remedy = "give the same settings and data, or start another run"
     if changed:
         raise VsudaError(run.folder, f"was started with other settings: {changed[0]}", remedy)
