@@ -5,7 +5,9 @@ Run it by hand: `python tests/benchmarks/inference.py [--size X,Y,Z] [--cases N]
 not, are read from files, sent through networks of random weights and written again, with the
 commands' own stages. `bare` is the network alone on tensors that wait on the device; `in turn` is
 the same work as the command's without overlap. Of several repeats, taken by turns, the fastest
-counts: other work on the machine only ever slows down. Weights and libraries are loaded before.
+counts: other work on the machine only ever slows down. `network's share` is the CPU time of the
+bare network over that of the calling thread in the overlapped run: what overlapped/bare comes to,
+one thread in the network, where a core is free for the others. Weights and libraries are loaded.
 Every line is a process of its own; memory is its peak (Linux), on a GPU also the device's.
 """
 
@@ -53,21 +55,24 @@ def main() -> None:
     threads = torch.get_num_threads()
     print(f"{given.cases} crops of {given.size} voxels, preset {given.preset}, {name}", end=", ")
     print(f"{threads} threads in the network, {device_threads(where.type)} to load and to save")
-    print("work            bare/s  in turn/s  overlapped/s  in turn/bare  overlapped/bare     MB")
+    print(
+        "work            bare/s  in turn/s  overlapped/s  in turn/bare  overlapped/bare"
+        "  network's share     MB"
+    )
     for work in ("predict", "export 2D", "export 3D"):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             words = (work, size, given.cases, given.preset, str(where), given.repeats)
-            bare, turn, over, megabytes = pool.apply(_measure, words)
+            bare, turn, over, share, megabytes = pool.apply(_measure, words)
         print(
             f"{work:14} {bare:7.3f}  {turn:9.3f}  {over:12.3f}  {turn / bare:12.2f}"
-            f"  {over / bare:15.2f}  {megabytes:5.0f}",
+            f"  {over / bare:15.2f}  {share:15.2f}  {megabytes:5.0f}",
             flush=True,
         )
 
 
 def _measure(
     work: str, size: tuple[int, int, int], cases: int, preset: str, device: str, repeats: int
-) -> tuple[float, float, float, float]:
+) -> tuple[float, float, float, float, float]:
     where = choose_device(device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -80,17 +85,20 @@ def _measure(
         }
         ways["turn"]()
         fastest = dict.fromkeys(ways, float("inf"))
+        busy = dict.fromkeys(ways, float("inf"))
         for _ in range(repeats):
             for key, run in ways.items():
-                began = time.perf_counter()
+                began, worked = time.perf_counter(), time.thread_time()
                 run()
                 if where.type == "cuda":
                     torch.cuda.synchronize()
                 fastest[key] = min(fastest[key], time.perf_counter() - began)
+                busy[key] = min(busy[key], time.thread_time() - worked)
     memory = _peak_mb()
     if where.type == "cuda":
         memory = max(memory, torch.cuda.max_memory_allocated() / 2**20)
-    return cases / fastest["bare"], cases / fastest["turn"], cases / fastest["over"], memory
+    bare, turn, over = (cases / fastest[key] for key in ("bare", "turn", "over"))
+    return bare, turn, over, busy["bare"] / busy["over"], memory
 
 
 def _segmenting(
