@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vsuda_cli.inference import load_segmenter, load_translator
+from vsuda_cli.inference import load_network, load_translator
 
 CPU = torch.device("cpu")
 SEGMENTERS = ("seg-train", "mt-train", "cutseg-train")
@@ -27,10 +27,10 @@ def answers(name: str, run: Path) -> list[torch.Tensor]:
     found = []
     with torch.no_grad():
         if name in SEGMENTERS:
-            segmenter = load_segmenter(run, "last", CPU, largest_pass=0, mirror=False).network
+            segmenter = load_network(run, "last", CPU).network
             found.append(segmenter(image).softmax(dim=1))
         if name not in ("seg-train", "mt-train"):
-            generator = load_translator(run, "last", CPU, largest_pass=0).network
+            generator = load_translator(run, "last", CPU).network
             found.append(generator(image[..., 0]))
     return found
 
@@ -44,7 +44,14 @@ def same_results(name: str, one: Path, several: Path) -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("name", killable_runs.LINES)
+# CutSeg holds CUT, mean teacher the supervised objective: those alone are left to the slow tests.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("cut", "seg-train") else [])
+        for name in killable_runs.LINES
+    ],
+)
 def test_two_processes_equal_one_with_twice_the_batch(
     tmp_path: Path, tiny: Path, name: str
 ) -> None:

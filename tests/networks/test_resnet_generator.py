@@ -190,3 +190,26 @@ def test_gradients_reach_every_weight() -> None:
         network(image(*(12, 12, 2)[:dims]))[..., 1:].square().sum().backward()
         weights = [p for name, p in network.named_parameters() if name.endswith("weight")]
         assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in weights)
+
+
+def test_a_voxel_of_resnet_9_sees_what_its_kernels_and_strides_say() -> None:
+    network = ResnetGenerator(2, base_channels=2, blocks=9)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+    network.layers = nn.ModuleList(
+        nn.Identity() if isinstance(layer, nn.InstanceNorm2d | nn.Tanh) else layer
+        for layer in network.layers
+    )
+    for block in network.modules():
+        if isinstance(block, ResidualBlock):
+            block.body = nn.Sequential(
+                *(nn.Identity() if isinstance(m, nn.InstanceNorm2d) else m for m in block.body)
+            )
+    x = torch.ones((1, 1, 256, 256), dtype=torch.float64, requires_grad=True)
+    network.double()(x)[0, 0, 128, 128].backward()
+    seen = x.grad[0, 0].abs().sum(0).nonzero().flatten()
+    # Backwards from voxel 128: 7 x 7 reaches 125..131; two transposed convolutions of 3 with stride
+    # 2, 62..66 and 31..33; 18 convolutions of 3, 13..51; two strided ones, 25..103 and 49..207.
+    assert (int(seen.min()), int(seen.max())) == (46, 210)

@@ -96,3 +96,15 @@ def test_it_continues_bit_for_bit() -> None:
         objective.update(toy_batch())
     for name, model in first.models_for_inference().items():
         assert torch.equal(weights(model), weights(second.models_for_inference()[name]))
+
+
+@pytest.mark.parametrize("method", ["cut", "fastcut"])
+def test_accumulated_parts_equal_one_large_batch(method: str) -> None:
+    found = []
+    for accumulate in (1, 2):
+        chosen = dataclasses.replace(settings(method), accumulate=accumulate)
+        objective = Cut(chosen, CPU)
+        found.append((objective.update(toy_batch()), objective._random.get_state()))
+    # Flips and positions are drawn once for all parts.
+    assert torch.equal(found[0][1], found[1][1])
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-4, atol=1e-5)

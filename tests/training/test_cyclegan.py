@@ -89,3 +89,31 @@ def test_what_is_exported_goes_from_source_to_target() -> None:
     objective = CycleGan(TOY, CPU)
     assert objective.models_for_inference() == {"generator": objective.to_target}
     assert set(objective.pictures(toy_batch())) >= {"source", "pseudo target", "cycle", "target"}
+
+
+def test_accumulated_parts_equal_one_large_batch() -> None:
+    changed = []
+    for accumulate in (1, 2):
+        objective = CycleGan(dataclasses.replace(TOY, accumulate=accumulate), CPU)
+        before = [weights(network) for network in (objective.to_target, objective.judge_source)]
+        losses = objective.update(toy_batch())
+        after = [weights(network) for network in (objective.to_target, objective.judge_source)]
+        gradients = [
+            torch.cat([p.grad.flatten() for p in network.parameters()])
+            for network in (objective.to_target, objective.judge_source)
+        ]
+        assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+        changed.append((losses, gradients))
+    torch.testing.assert_close(changed[0][0], changed[1][0])
+    # The generator's gradient is of its own losses; biases before a normalisation have none.
+    torch.testing.assert_close(changed[0][1], changed[1][1], atol=1e-4, rtol=1e-3)
+
+
+def test_channels_last_is_the_same_to_rounding() -> None:
+    straight = CycleGan(TOY, CPU)
+    turned = CycleGan(dataclasses.replace(TOY, channels_last=True), CPU)
+    kernel = next(p for p in turned.to_target.parameters() if p.ndim == 4 and p.shape[1] > 1)
+    assert kernel.is_contiguous(memory_format=torch.channels_last)
+    image = toy_batch()["source"]
+    torch.testing.assert_close(straight.to_target(image), turned.to_target(image))
+    torch.testing.assert_close(straight.update(toy_batch()), turned.update(toy_batch()))
