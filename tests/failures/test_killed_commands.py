@@ -119,7 +119,10 @@ def ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_killed_at_fifty_moments_and_rerun(server: Server, ears: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [8, pytest.param(KILLS, marks=pytest.mark.slow)])
+def test_killed_at_random_moments_and_rerun(
+    server: Server, ears: Path, tmp_path: Path, kills: int
+) -> None:
     def words(out: Path) -> list[str]:
         line = [str(ears / "labels"), str(out), "--like", str(ears / "scans")]
         return [*line, "--skip-existing", "--quiet"]
@@ -136,7 +139,7 @@ def test_killed_at_fifty_moments_and_rerun(server: Server, ears: Path, tmp_path:
     assert len(expected) == 4
     moments = random.Random(0)
     unfinished = set()
-    for number in range(KILLS):
+    for number in range(kills):
         out = tmp_path / f"out{number}"
         server.run(words(out), moments.uniform(0, 1) * seconds)
         require_whole_files(out)

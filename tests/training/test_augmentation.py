@@ -105,6 +105,21 @@ def test_structures_get_intensities_of_their_own_in_a_share_of_images() -> None:
     assert torch.equal(random_structure_intensity(x, labels, 0.0, ((0, 1),), generator()), x)
 
 
+def test_gradients_flow_through_what_varies_translated_images() -> None:
+    x = torch.rand((2, 1, 6, 4, 2), generator=generator(5))
+    labels = torch.arange(3).repeat_interleave(2).view(1, 6, 1, 1).expand(2, 6, 4, 2)
+    for vary in (
+        lambda y: random_structure_intensity(y, labels, 1.0, ((0.2, 0.8), (0.2, 0.8)), generator()),
+        lambda y: random_curve(y, 1.0, CurvePrior(), generator()),
+        lambda y: scale_structures(y, labels, ((0.5, 1.0),), generator()),
+        lambda y: augment_intensity(y, dataclasses.replace(Augmentation(), blur=1.0), generator()),
+    ):
+        start = x.clone().requires_grad_()
+        # The generator's output is no leaf.
+        vary(start * 1.0).sum().backward()
+        assert start.grad is not None and start.grad.abs().sum() > 0
+
+
 def test_structures_stay_within_their_ranges() -> None:
     x = torch.full((100, 1, 3, 1, 1), 0.4)
     labels = torch.arange(3).view(1, 3, 1, 1).expand(100, 3, 1, 1)

@@ -106,20 +106,20 @@ def random_structure_intensity(
     A `share` of the images is changed, all their structures independently, their own texture kept
     at a random strength; after SynthSeg (Billot et al. 2023), which draws every image anew.
     """
-    varied = images.clone()
-    for image, label in zip(varied, labels, strict=True):
+    varied = []
+    for image, label in zip(images, labels, strict=True):
         # Drawn even where nothing changes, so that one image's labels do not move the next draws.
         chosen, *draws = torch.rand(1 + 2 * len(ranges), generator=generator, device=images.device)
-        if chosen >= share:
-            continue
         for structure, (low, high) in enumerate(ranges, start=1):
             inside = (label == structure)[None]
             place, texture = draws[2 * structure - 2 : 2 * structure]
-            if inside.any():
-                voxels = image[inside]
+            if chosen < share and inside.any():
                 mean = low + (high - low) * place
-                image[inside] = mean + texture * (voxels - voxels.mean())
-    return varied.clamp(0, 1)
+                own = mean + texture * (image - image[inside].mean())
+                # Not in place: where images come from a generator, gradients flow through them.
+                image = torch.where(inside, own, image)
+        varied.append(image)
+    return torch.stack(varied).clamp(0, 1)
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,8 @@ def random_curve(
     anchors it bends to a value within their ranges, and what gave no signal stays dark.
     """
     device = images.device
-    varied = images.clone()
-    for image in varied:
+    varied = []
+    for image in images:
         chosen, distance = torch.rand(2, generator=generator, device=device)
         coarse = torch.rand(CURVE_POINTS, generator=generator, device=device)
         heights = _as_fine(coarse)
@@ -156,9 +156,9 @@ def random_curve(
         if prior.anchors is not None:
             places = torch.rand(len(prior.anchors), generator=generator, device=device)
             heights = _anchored(heights, prior.anchors, places)
-        if chosen < share:
-            image.copy_(apply_curve(smooth_in_plane(image, (1, 2)), heights))
-    return varied
+        changes = bool(chosen < share)
+        varied.append(apply_curve(smooth_in_plane(image, (1, 2)), heights) if changes else image)
+    return torch.stack(varied)
 
 
 def expected_curve(prior: CurvePrior, device: torch.device) -> Tensor:
