@@ -53,8 +53,9 @@ def run(arguments: Sequence[str], stdin: str = "") -> Result:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return every file below a folder, hidden ones too."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    """Return every file below a folder, hidden ones too, but for TensorBoard's with their times."""
+    every = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    files = (path for path in every if path.parent.name != "tensorboard")
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
