@@ -153,6 +153,8 @@ def _vsuda(command_line: list[str], log: str, die_at: int, environment: dict[str
     os.dup2(stream, 2)
     os.environ.update(environment)
     torch.set_num_threads(1)
+    # Whoever runs the tests in the background may have Ctrl-C ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     replace, renames = os.replace, iter(range(1, 10**9))
 
     def replace_or_die(source: str, target: str) -> None:
