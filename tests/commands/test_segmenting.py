@@ -54,9 +54,9 @@ def test_samplers_draw_patches_in_streams_of_their_own(tmp_path: Path) -> None:
     items, _ = segmenting.load_labelled(
         labelled_images(tmp_path), labelled_images(tmp_path), SETTINGS, CPU
     )
-    labelled = segmenting.labelled_sampler(items, SETTINGS).draw()
-    again = segmenting.labelled_sampler(items, SETTINGS).draw()
-    other = segmenting.unlabelled_sampler(items, SETTINGS).draw()
+    labelled = segmenting.labelled_sampler(items, SETTINGS, CPU).draw()
+    again = segmenting.labelled_sampler(items, SETTINGS, CPU).draw()
+    other = segmenting.unlabelled_sampler(items, SETTINGS, CPU).draw()
     assert torch.equal(labelled[0], again[0])
     assert not torch.equal(labelled[0], other[0])
 
