@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vsuda_cli import config
+from vsuda_cli import config, resolving
 from vsuda_cli.networks.patch_sampler import draw_positions
 from vsuda_cli.training import run as runs
 from vsuda_cli.training.cut import Cut
@@ -164,9 +164,9 @@ def items(count: int, preset: str, labelled: bool, device: torch.device) -> list
     return keep_near(made, device)
 
 
-def settled(kind: type[config.Settings], size: str, how: dict[str, bool], **own: object):
+def settled(kind: type[config.Training], size: str, how: dict[str, bool], **own: object):
     """Return a preset's settings."""
-    return config.resolve(kind, preset=size, values={**how, **own})
+    return resolving.resolve(kind, preset=size, values={**how, **own})
 
 
 def adam(network: torch.nn.Module, rate: float = 2e-4) -> torch.optim.Optimizer:
