@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
+from one_command import caller
 
 from vsuda_cli.commands.evaluate import evaluate
 from vsuda_cli.errors import VsudaError
@@ -19,13 +18,7 @@ ORACLE = Path(__file__).parents[3] / "shared" / "tools" / "oracle.py"
 SHAPE = (30, 24, 14)
 
 
-def call(*words):
-    app = typer.Typer()
-    app.command()(evaluate)
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+call = caller(evaluate)
 
 
 def oblique():

@@ -5,8 +5,7 @@ import json
 import nibabel
 import numpy as np
 import pytest
-import typer
-from typer.testing import CliRunner
+from one_command import caller
 
 from vsuda_cli.commands.fuse import fuse
 from vsuda_cli.errors import VsudaError
@@ -16,13 +15,7 @@ from vsuda_cli.io.nifti import load_image, load_label, load_probability, save_pr
 AFFINE = np.diag([0.5, 0.5, 1.5, 1.0])
 
 
-def call(*words):
-    app = typer.Typer()
-    app.command()(fuse)
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+call = caller(fuse)
 
 
 @pytest.fixture

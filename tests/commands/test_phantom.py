@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
+from command_line import contents
 from typer.testing import CliRunner
 
 from vsuda_cli.commands.phantom import make_case, phantom
@@ -34,11 +35,6 @@ def run(*words: object) -> list[str]:
     if result.exception is not None:
         raise result.exception
     return result.stdout.splitlines()
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_layout_and_names_are_crossmodas(tmp_path: Path) -> None:

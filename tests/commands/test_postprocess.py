@@ -4,11 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import typer
+from any_grid import rigid_affines
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
-from typer.testing import CliRunner
+from one_command import caller
 
 from vsuda_cli.commands.postprocess import postprocess
 from vsuda_cli.errors import VsudaError
@@ -20,13 +19,7 @@ STARTS = {"R": (20, 20, 0), "L": (120, 20, 0)}
 SIZE = (40, 50, 30)
 
 
-def call(*words):
-    app = typer.Typer()
-    app.command()(postprocess)
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+call = caller(postprocess)
 
 
 def truth():
@@ -152,14 +145,7 @@ def scans(draw):
 
     Boxes reach over the field of view by up to three voxels, where crops are padded.
     """
-    axes = np.eye(3)[list(draw(st.permutations(range(3))))]
-    signs = np.diag(draw(st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3)))
-    angles = draw(st.tuples(*[st.floats(-40, 40)] * 3))
-    spacing = np.array(draw(st.tuples(*[st.floats(0.3, 4)] * 3)))
-    affine = np.eye(4)
-    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ axes @ signs
-    affine[:3, :3] *= spacing
-    affine[:3, 3] = draw(st.tuples(*[st.floats(-200, 200)] * 3))
+    affine = draw(rigid_affines())
     shape = draw(st.tuples(*[st.integers(6, 14)] * 3))
     low = draw(st.tuples(*[st.integers(-3, 2)] * 3))
     over = draw(st.integers(0, 3))

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
+from one_command import caller
 from synthetic_head import RIGHT_MM, TUMOUR_MM, head
 from tiny_runs import SEGMENTATION, save_images, segmenter_run, translator_run
-from typer.testing import CliRunner
 
 from vsuda_cli.commands.crop import crop
 from vsuda_cli.commands.postprocess import postprocess
@@ -24,14 +23,7 @@ from vsuda_cli.io.nifti import load_image, load_label, load_probability, save_im
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.run import choose_weights
 
-
-def call(*words, command=predict):
-    app = typer.Typer()
-    app.command()(command)
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+call = caller(predict)
 
 
 def files(folder):
@@ -223,13 +215,13 @@ def test_training_tells_whether_it_saw_crops(tmp_path):
             labels[8:12, 8:12, 2:5], labels[15:18, 8:12, 2:5] = 1, 2
             save_label(images / f"{name}_Label.nii.gz", labels, np.diag([1, 1, 1.5, 1]))
         run = tmp_path / f"run-{crops}"
-        assert call(images, run, *quick, command=seg_train).exit_code == 0
+        assert caller(seg_train)(images, run, *quick).exit_code == 0
         assert load_run(run).crops == crops
     run = tmp_path / "gan"
     small = ["--set", "base_channels=4", "--set", "residual_blocks=1"]
     small += ["--set", "discriminator_channels=4", "--set", "patch_size=[32,32,1]"]
     images = tmp_path / "True"
-    call(images, images, run, *quick[:-2], *small, command=translate_train)
+    caller(translate_train)(images, images, run, *quick[:-2], *small)
     assert checkpoint.load_metadata(choose_weights(run, "best")[1])["crops"]
 
 
@@ -250,7 +242,7 @@ def scans(tmp_path_factory):
     save_image(folder / "scans" / "a_hrT2.nii.gz", image[::-1, ::-1], affine @ flip)
     segmenter_run(folder / "run", settings=SEGMENTATION, crops=True)
     words = ["--atlas", folder / "atlas_ceT1.nii.gz", "--roi", folder / "atlas_ROI.nii.gz"]
-    call(folder / "scans", folder / "crops", *words, command=crop)
+    caller(crop)(folder / "scans", folder / "crops", *words)
     return folder, words
 
 
@@ -264,7 +256,7 @@ def test_one_command_segments_a_scan(scans, tmp_path):
     # The same as cutting, predicting and putting back by three commands.
     call(folder / "run", folder / "crops", tmp_path / "ears")
     asis = ["--no-largest", "--no-height-rule", "--like", folder / "scans"]
-    call(tmp_path / "ears", tmp_path / "back", *asis, command=postprocess)
+    caller(postprocess)(tmp_path / "ears", tmp_path / "back", *asis)
     found = load_label(tmp_path / "a_Label.nii.gz")
     scan = load_image(folder / "scans" / "a_hrT2.nii.gz")
     assert np.allclose(found.affine, scan.affine)

@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner
+from one_command import caller
 
 from vsuda_cli.commands.rank import rank
 from vsuda_cli.errors import VsudaError
@@ -15,13 +14,7 @@ PUBLISHED = Path(__file__).parents[3] / "shared" / "challenge" / "score_test_202
 COLUMNS = ["VS_Dice", "VS_ASSD", "VS_Volume"]
 
 
-def call(*words):
-    app = typer.Typer()
-    app.command()(rank)
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+call = caller(rank)
 
 
 def write(path, **cases):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
+from one_command import caller
 from tiny_runs import (
     PREPROCESSING,
     SPACING_MM,
@@ -17,7 +17,6 @@ from tiny_runs import (
     segmenter_run,
     translator_run,
 )
-from typer.testing import CliRunner
 
 from vsuda_cli import config, resolving
 from vsuda_cli.commands import translate_export as module
@@ -35,13 +34,7 @@ from vsuda_cli.training.translation import build_generator
 AFFINE = np.diag([0.9, 0.8, 1.6, 1.0])
 
 
-def call(*words):
-    app = typer.Typer()
-    app.command()(translate_export)
-    result = CliRunner().invoke(app, [str(word) for word in words])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
+call = caller(translate_export)
 
 
 def files(folder):

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
+from any_grid import rigid_affines
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
 
 from vsuda_cli.images.cropping import (
     bounding_box,
@@ -20,15 +20,8 @@ from vsuda_cli.images.cropping import (
 
 @st.composite
 def grids(draw):
-    """Any rigid voxel grid: RAS, LPS, permuted, oblique, anisotropic, off centre."""
-    axes = np.eye(3)[list(draw(st.permutations(range(3))))]
-    signs = np.diag(draw(st.tuples(*[st.sampled_from([-1.0, 1.0])] * 3)))
-    angles = draw(st.tuples(*[st.floats(-40, 40)] * 3))
-    spacing = np.array(draw(st.tuples(*[st.floats(0.3, 4)] * 3)))
-    affine = np.eye(4)
-    affine[:3, :3] = Rotation.from_euler("xyz", angles, degrees=True).as_matrix() @ axes @ signs
-    affine[:3, :3] *= spacing
-    affine[:3, 3] = draw(st.tuples(*[st.floats(-200, 200)] * 3))
+    """Any rigid voxel grid, with its shape."""
+    affine = draw(rigid_affines())
     shape = draw(st.tuples(*[st.integers(3, 12)] * 3))
     return shape, affine
 

@@ -11,32 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from odd_headers import AFFINE, SHAPE, write, write_with_header
 from scipy.spatial.transform import Rotation
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import nifti
 
-AFFINE = np.array([[0.5, 0, 0, -9], [0, 0.5, 0, 7], [0, 0, 1.5, 3], [0, 0, 0, 1]])
-SHAPE = (6, 5, 4)
-
 
 def image_array(shape: tuple[int, ...] = SHAPE) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
-
-
-def write(path: Path, array: NDArray[Any], affine: NDArray[np.float64] | None = AFFINE) -> Path:
-    nib.Nifti1Image(array, affine).to_filename(path)
-    return path
-
-
-def write_with_header(path: Path, change: Callable[[Any], None]) -> Path:
-    """Write an image whose header was changed behind nibabel's back."""
-    raw = nib.Nifti1Image(np.ones(SHAPE, np.float32), AFFINE).to_bytes()
-    header = nib.Nifti1Header(raw[:348], check=False)
-    change(header)
-    data = header.binaryblock + raw[348:]
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
-    return path
 
 
 def oblique(angles: tuple[float, float, float], spacing: list[float]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic_items import item
 
 from vsuda_cli.config import Augmentation, Preprocessing
 from vsuda_cli.errors import VsudaError
@@ -23,17 +24,6 @@ from vsuda_cli.training.data import (
     subject_of,
 )
 from vsuda_cli.training.sampling import PatchSampler
-
-
-def item(case: str, size: tuple[int, int, int] = (8, 7, 6), labelled: bool = True) -> Item:
-    """A volume whose every voxel has its own value, so that a patch tells where it is from."""
-    count = size[0] * size[1] * size[2]
-    image = torch.arange(1, count + 1, dtype=torch.float32).view(1, *size) / count
-    label = torch.zeros(size, dtype=torch.uint8)
-    label[0, 0, 0] = 2
-    label[4:7, 3:6, 1:4] = 1
-    return Item(case, image, label if labelled else None, 0.5)
-
 
 # ---- subjects and splits
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from synthetic_items import item
 from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
@@ -16,16 +17,6 @@ from vsuda_cli.training.sampling import Batches, PatchSampler, Place, box_size, 
 
 CPU = torch.device("cpu")
 STILL = Augmentation(rotation_degrees=0, scale=0)
-
-
-def item(case: str, size: tuple[int, int, int] = (8, 7, 6), labelled: bool = True) -> Item:
-    """A volume whose every voxel has its own value, so that a patch tells where it is from."""
-    count = size[0] * size[1] * size[2]
-    image = torch.arange(1, count + 1, dtype=torch.float32).view(1, *size) / count
-    label = torch.zeros(size, dtype=torch.uint8)
-    label[0, 0, 0] = 2
-    label[4:7, 3:6, 1:4] = 1
-    return Item(case, image, label if labelled else None, 0.5)
 
 
 def place_of(patch: torch.Tensor, volume: torch.Tensor) -> tuple[int, ...]:

@@ -81,7 +81,6 @@ def predict(
     from vsuda_cli.commands.running import (
         device_threads,
         finish,
-        process_count,
         rank_device,
         run_on_device,
     )
@@ -90,10 +89,11 @@ def predict(
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import find_images, output_path, refuse_same_folder
     from vsuda_cli.io.pipeline import Stages
+    from vsuda_cli.training.ranks import launched
 
     console.set_up_logging(options.quiet, options.verbose)
     check_report(report, options)
-    if report is not None and process_count() > 1:
+    if report is not None and launched() > 1:
         remedy = "give it to one process afterwards, with --skip-existing"
         raise VsudaError("--report", "would hold the share of one process only", remedy)
     crops = _crop_settings(atlas, roi)

@@ -123,7 +123,7 @@ def merge(
     for ear in ears:
         placed = place_back(ear.label, ear.affine, shape, affine)
         if probability is not None and ear.probability is not None:
-            _merge_probability(probability, label, placed, ear, affine)
+            _merge_probability(probability, label, placed, ear.probability, ear.affine, affine)
         label = np.where(label > 0, label, placed)
     return label, probability
 
@@ -132,20 +132,20 @@ def _merge_probability(
     whole: NDArray[np.float32],
     before: NDArray[np.uint8],
     placed: NDArray[np.uint8],
-    ear: Found,
+    ear: NDArray[np.float32],
+    ear_affine: Affine,
     affine: Affine,
 ) -> None:
     """Write an ear's probabilities into a scan's; `before` are the earlier ears' labels."""
-    start, size = covered_box(ear.label.shape, ear.affine, whole.shape, affine)
+    ear_shape = ear.shape[:3]
+    start, size = covered_box(ear_shape, ear_affine, whole.shape, affine)
     box = tuple(slice(a, a + n) for a, n in zip(start, size, strict=True))
     part, sub_affine = whole[box], affine @ translation(np.asarray(start, dtype=np.float64))
-    inside = np.ones(ear.label.shape, dtype=np.float32)
-    reached = resample_to_grid(inside, ear.affine, size, sub_affine, order=0) > 0
+    inside = np.ones(ear_shape, dtype=np.float32)
+    reached = resample_to_grid(inside, ear_affine, size, sub_affine, order=0) > 0
     # What an earlier ear's crop holds stays, unless it is background where this one finds more.
     untouched = part[..., 0] == 1
     new = reached & (before[box] == 0) & (untouched | (placed[box] > 0))
-    if ear.probability is None:
-        return
     for k in range(whole.shape[3]):
-        one = np.ascontiguousarray(ear.probability[..., k])
-        part[..., k][new] = resample_to_grid(one, ear.affine, size, sub_affine, order=0)[new]
+        one = np.ascontiguousarray(ear[..., k])
+        part[..., k][new] = resample_to_grid(one, ear_affine, size, sub_affine, order=0)[new]

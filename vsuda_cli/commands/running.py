@@ -47,18 +47,15 @@ def run_on_device(
 
     Under torchrun each process takes its share of this call's share.
     """
+    from vsuda_cli.training.ranks import launched
+
     console.set_up_logging(options.quiet, options.verbose)
     share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
-    rank, processes = int(os.environ.get("RANK", "0")), process_count()
+    rank, processes = int(os.environ.get("RANK", "0")), launched()
     if processes > 1:
         count, share = len(share), take_shard(share, f"{rank + 1}/{processes}")
         console.say(f"{title}: process {rank + 1} of {processes} takes {len(share)} of {count}")
     return _run_share(title, share, lambda to_run: run_overlapped(to_run, stages, threads), options)
-
-
-def process_count() -> int:
-    """Return how many processes share the work: torchrun's, or 1."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank_device(name: str) -> str:

@@ -136,14 +136,13 @@ def structure_means(items: list["Item"], count: int) -> list[float | None]:
 
 def as_expected(items: list["Item"], prior: "CurvePrior", device: "torch.device") -> list["Item"]:
     """Return held-out items in the contrast that is expected: what the network is meant for."""
-    from vsuda_cli.networks.contrast_curve import apply_curve, smooth_in_plane
+    from vsuda_cli.networks.contrast_curve import show_through
     from vsuda_cli.training.augmentation import expected_curve
 
     heights = expected_curve(prior, device)
     shown = []
     for item in items:
-        smooth = smooth_in_plane(item.image, (1, 2))
-        image = apply_curve(smooth, heights.to(smooth.device))
+        image = show_through(item.image, heights.to(item.image.device), (1, 2))
         shown.append(replace(item, image=image))
     return shown
 

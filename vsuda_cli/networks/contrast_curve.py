@@ -24,6 +24,11 @@ def smooth_in_plane(image: Tensor, axes: tuple[int, int]) -> Tensor:
     return image
 
 
+def show_through(image: Tensor, heights: Tensor, axes: tuple[int, int]) -> Tensor:
+    """Return an image, smoothed along its two in-plane axes, as a curve of heights shows it."""
+    return apply_curve(smooth_in_plane(image, axes), heights)
+
+
 class ContrastCurve(nn.Module):
     """A generator that maps smoothed intensities, whatever tissue lies around them."""
 
@@ -37,4 +42,4 @@ class ContrastCurve(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Return an image (B, 1, X, Y[, Z]) of the same shape, intensities in [0, 1]."""
-        return apply_curve(smooth_in_plane(image, (2, 3)), self.heights)
+        return show_through(image, self.heights, (2, 3))

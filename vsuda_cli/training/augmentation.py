@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
-from vsuda_cli.networks.contrast_curve import apply_curve, smooth_in_plane
+from vsuda_cli.networks.contrast_curve import show_through
 
 # Control points of the smooth field along each axis.
 BIAS_POINTS = 4
@@ -156,8 +156,7 @@ def random_curve(
         if prior.anchors is not None:
             places = torch.rand(len(prior.anchors), generator=generator, device=device)
             heights = _anchored(heights, prior.anchors, places)
-        changes = bool(chosen < share)
-        varied.append(apply_curve(smooth_in_plane(image, (1, 2)), heights) if changes else image)
+        varied.append(show_through(image, heights, (1, 2)) if chosen < share else image)
     return torch.stack(varied)
 
 

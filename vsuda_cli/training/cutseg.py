@@ -9,7 +9,7 @@ from torch import Tensor
 from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import ranks
-from vsuda_cli.training.augmentation import CurvePrior, augment_intensity
+from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.optimising import backward, mean_losses, parts_of, step
 from vsuda_cli.training.precision import autocast, made_fast
@@ -85,9 +85,9 @@ class CutSeg:
         network = self.segmentation.network.train()
         with autocast(self._device, self._settings.mixed_precision):
             pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
-            prior = CurvePrior()
+            contrast = self.segmentation.contrast
             varied = vary_intensity(
-                pseudo.float(), labels, self._settings, self._intensities, prior
+                pseudo.float(), labels, self._settings, self._intensities, contrast
             )
             losses = self._loss(network, varied, labels)
         weight = self._settings.segmentation_weight

@@ -16,7 +16,13 @@ from vsuda_cli.images.preprocessing import prepare
 from vsuda_cli.images.pseudo_labels import sure_labels
 from vsuda_cli.images.resampling import resample_label
 from vsuda_cli.io.cases import CaseFile
-from vsuda_cli.io.nifti import load_image, load_label, load_probability, same_grid
+from vsuda_cli.io.nifti import (
+    load_image,
+    load_label,
+    load_probability,
+    read_geometry,
+    same_grid,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +114,7 @@ def load_pseudo_item(
     if maps.shape[3] != class_count:
         problem = f"holds {maps.shape[3]} classes, background included"
         raise VsudaError(probability, problem, f"predict {class_count}, or set --classes")
-    if not same_grid(load_image(image.path), maps):
+    if not same_grid(read_geometry(image.path), maps):
         raise VsudaError(probability, f"is on another grid than {image.path.name}", "predict it")
     label = sure_labels(maps.array, maps.affine, least)
     resampled, _ = resample_label(label, maps.affine, preprocessing.spacing_mm)

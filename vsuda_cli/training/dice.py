@@ -15,7 +15,6 @@ def soft_dice_loss(found: Tensor, wanted: Tensor) -> Tensor:
     (Milletari et al. 2016, without squares).
     """
     over = [0, *range(2, found.ndim)]
-    overlap, total = (found * wanted).sum(over), found.sum(over) + wanted.sum(over)
-    if ranks.count() > 1:
-        overlap, total = ranks.summed(overlap), ranks.summed(total)
+    overlap = ranks.summed((found * wanted).sum(over))
+    total = ranks.summed(found.sum(over) + wanted.sum(over))
     return (1 - (2 * overlap + SMOOTH) / (total + SMOOTH)).mean()

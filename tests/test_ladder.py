@@ -1,0 +1,31 @@
+"""The ladder's table, from score files to shares of the gap, as its recipe calls it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).parents[1] / "examples" / "realheads" / "ladder.py"
+RUNGS = {"source-only": (0.1, 0.2), "halfway": (0.5, 0.3), "upper-bound": (0.9, 0.8)}
+
+
+def test_rungs_stand_between_source_only_and_upper_bound(tmp_path: Path) -> None:
+    for name, (tumour, cochlea) in RUNGS.items():
+        # The structure that case b lacks has no distance.
+        rows = [f"a,{tumour},2,{cochlea},1", f"b,{tumour},,{cochlea},3"]
+        head = "case,VS_Dice,VS_ASSD,cochlea_Dice,cochlea_ASSD"
+        (tmp_path / f"{name}.csv").write_text("\n".join([head, *rows]) + "\n")
+    outputs = ["--markdown", tmp_path / "ladder.md", "--json", tmp_path / "ladder.json"]
+    done = subprocess.run(
+        [sys.executable, SCRIPT, tmp_path, "--rungs", *RUNGS, *outputs],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    table = json.loads((tmp_path / "ladder.json").read_text())
+    assert [round(rung["VS_gap"], 6) for rung in table.values()] == [0, 0.5, 1]
+    assert round(table["halfway"]["cochlea_gap"], 6) == round(0.1 / 0.6, 6)
+    assert table["halfway"]["VS_ASSD"] == [2.0, 0.0]
+    assert table["halfway"]["cochlea_ASSD"] == [2.0, 2**0.5]
+    assert done.stdout == (tmp_path / "ladder.md").read_text()
+    assert "| halfway | 0.500 ± 0.000 |" in done.stdout
