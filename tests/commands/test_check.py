@@ -33,14 +33,17 @@ def folder(tmp_path):
     return source
 
 
-def test_findings_one_a_line_and_exit_code(run, folder):
+def test_findings_are_a_table_and_an_exit_code(run, folder):
     result = run(folder)
     assert result.exit_code == 1
-    lines = result.stdout.splitlines()
-    assert any(line.startswith("error") and "b_ceT1.nii.gz" in line for line in lines)
+    title, head, _, *rows = result.stdout.splitlines()
+    assert title == str(folder)
+    assert head.split() == ["severity", "file", "problem", "remedy"]
+    assert any(row.split()[:2] == ["error", "b_ceT1.nii.gz"] for row in rows)
     as_json = [json.loads(line) for line in run(folder, "--json", "-q").stdout.splitlines()]
     assert {one["severity"] for one in as_json} == {"error", "warning"}
-    assert len(as_json) == len(lines)
+    assert {one["path"] for one in as_json} <= {str(path) for path in folder.iterdir()}
+    assert len(as_json) == len([row for row in rows if row.strip()])
 
 
 def test_a_sound_folder_is_silent(run, folder):

@@ -1,6 +1,6 @@
 """`vsuda check`: say what is wrong with folders of images, and write repaired copies."""
 
-from collections.abc import Mapping
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +27,7 @@ def check(
         typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
     ] = None,
 ) -> None:
-    """Say what is wrong with folders of images: one finding a line, exit code 1 on errors.
+    """Say what is wrong with folders of images: a table a folder, exit code 1 on errors.
 
     Looked at: damaged files, geometry, sform against qform, labels, NaN, duplicates, image and
     label pairs. With --fix, a copy of every file that can be put right for certain is written and
@@ -74,7 +74,7 @@ def check(
         for path in sorted(looked):
             found.extend(looked[path].findings)
         found.extend(inspect_folder(looked))
-        _report(found, options.as_json)
+        _report(folder, found, options.as_json)
         wrong = sum(finding.severity == ERROR for finding in found)
         console.say(f"{folder}: {len(paths)} files, {wrong} errors, {len(found) - wrong} warnings")
         errors += wrong
@@ -106,18 +106,17 @@ def repair_one(path: Path, out: Path) -> "JobResult":
     return JobResult((out,), {"repairs": repairs}, notes)
 
 
-def _report(findings: "list[Finding]", as_json: bool) -> None:
+def _report(folder: Path, findings: "list[Finding]", as_json: bool) -> None:
+    from vsuda_cli.commands.tables import print_table
     from vsuda_cli.errors import printable
 
-    for finding in findings:
-        record: Mapping[str, str] = {
-            "severity": finding.severity,
-            "path": str(finding.path),
-            "problem": finding.problem,
-            "remedy": finding.remedy,
-        }
-        if as_json:
-            console.emit_json(dict(record))
-        else:
-            name = printable(finding.path)
-            console.emit_line(f"{finding.severity:8}{name}: {finding.problem}; {finding.remedy}")
+    if as_json:
+        for finding in findings:
+            console.emit_json({**dataclasses.asdict(finding), "path": str(finding.path)})
+    elif findings:
+        rows = [
+            (finding.severity, printable(finding.path.name), finding.problem, finding.remedy)
+            for finding in findings
+        ]
+        head = ("severity", "file", "problem", "remedy")
+        print_table(printable(folder), head, rows, text_columns=len(head))

@@ -16,15 +16,24 @@ WIDE = 400
 
 
 def print_table(
-    title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, to_stderr: bool = False
+    title: str,
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    text_columns: int = 1,
+    to_stderr: bool = False,
 ) -> None:
     """Print a table to stdout, where it is the data, or to stderr, where --quiet silences it.
 
-    The first column is text, the others are numbers.
+    The first `text_columns` are text, which folds on a narrow terminal but for the first column;
+    the others are numbers.
     """
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for number, name in enumerate(head):
-        table.add_column(Text(name), justify="left" if number == 0 else "right", no_wrap=True)
+    for index, name in enumerate(head):
+        if index < text_columns:
+            table.add_column(Text(name), no_wrap=index == 0, overflow="fold")
+        else:
+            table.add_column(Text(name), justify="right", no_wrap=True)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     stream = sys.stderr if to_stderr else sys.stdout
