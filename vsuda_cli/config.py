@@ -118,6 +118,9 @@ class TranslationSettings(Training):
     guide_weight: float = 1.0
     # Slices of a stack translated at once for it; the rest waits, with activation checkpointing.
     slice_chunk: int = 8
+    # Method curve: ranges of the intensities of labels 1, 2, ... in the target, where something is
+    # known of them. Structures are drawn at the middles, and the curve keeps to them [ours].
+    structure_ranges: tuple[tuple[float, float], ...] = ()
 
     @property
     def decay_epochs(self) -> int:

@@ -14,6 +14,7 @@ from vsuda_cli import config, resolving
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
 from vsuda_cli.images.resampling import resample_label
+from vsuda_cli.networks.contrast_curve import ContrastCurve
 from vsuda_cli.networks.passes import Passes
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import checkpoint
@@ -155,9 +156,19 @@ class Translator:
         """Return a label map (X, Y, Z) on the grid of its image's pseudo-image, and the affine."""
         return resample_label(array, affine, self.preprocessing.spacing_mm)
 
-    def pseudo(self, prepared: Prepared) -> Tensor:
-        """Return the pseudo-image (X, Y, Z) in [0, 1], on the training grid."""
+    def pseudo(self, prepared: Prepared, label: NDArray[np.uint8] | None = None) -> Tensor:
+        """Return the pseudo-image (X, Y, Z) in [0, 1], on the training grid.
+
+        A curve that draws structures does so where `label` (X, Y, Z), on that grid, has them.
+        Raises VsudaError if it needs a label and there is none.
+        """
         image = prepared.image.to(self.device)
+        if isinstance(self.network, ContrastCurve) and len(self.network.levels):
+            if label is None:
+                problem = "has no label, and this run draws structures where labels are"
+                raise VsudaError(prepared.where, problem, "put the label beside it")
+            labels = torch.from_numpy(label).to(self.device)
+            return self.network.drawn(image, labels)[0, 0]
         voxels = image.numel()
         if self.network.dims == 2:
             voxels = voxels // image.shape[4] * min(SLICES_AT_ONCE, image.shape[4])

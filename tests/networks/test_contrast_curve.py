@@ -1,8 +1,15 @@
 """A curve maps intensities alone, and travels with its weights."""
 
+import pytest
 import torch
 
-from vsuda_cli.networks.contrast_curve import ContrastCurve, apply_curve, smooth_in_plane
+from vsuda_cli.networks.contrast_curve import (
+    FINE_POINTS,
+    ContrastCurve,
+    apply_curve,
+    hide_structures,
+    smooth_in_plane,
+)
 
 
 def test_between_its_points_the_curve_is_straight() -> None:
@@ -13,12 +20,12 @@ def test_between_its_points_the_curve_is_straight() -> None:
 
 
 def test_a_new_curve_only_smooths_and_a_stored_one_comes_back() -> None:
-    curve = ContrastCurve(11)
+    curve = ContrastCurve()
     image = torch.rand((2, 1, 4, 4, 3), generator=torch.Generator().manual_seed(0))
     smooth = smooth_in_plane(image, (2, 3))
     torch.testing.assert_close(curve(image), smooth)
-    curve.heights.copy_(torch.linspace(1, 0, 11))
-    again = ContrastCurve(11)
+    curve.heights.copy_(torch.linspace(1, 0, FINE_POINTS))
+    again = ContrastCurve()
     again.load_state_dict(curve.state_dict())
     torch.testing.assert_close(again(image), 1 - smooth)
 
@@ -32,3 +39,28 @@ def test_smoothing_spreads_a_point_binomially_in_plane() -> None:
     assert found.sum() == 256
     constant = torch.full((1, 1, 2, 1, 1), 0.3)
     torch.testing.assert_close(smooth_in_plane(constant, (2, 3)), constant)
+
+
+def test_structures_are_drawn_at_their_levels_with_their_own_texture() -> None:
+    image = torch.zeros((1, 1, 20, 20, 2))
+    image[..., 5:15, 5:15, :] = 0.9
+    image[..., 8:12, 8:12, :] = 0.8
+    label = (image[0, 0] > 0).long()
+    curve = ContrastCurve(2)
+    curve.levels.copy_(torch.tensor([0.5, 0.9]))
+    found = curve.drawn(image, label)[0, 0]
+    assert torch.equal(found[:4], torch.zeros_like(found[:4]))
+    # Without its edge the structure is 8 x 8 voxels of 0.9, 4 x 4 of them 0.8.
+    mean = 0.9 - 0.1 * 16 / 64
+    assert found[10, 10, 0].item() == pytest.approx(0.5 + 0.8 - mean, abs=0.02)
+    assert found[6, 6, 0].item() == pytest.approx(0.5 + 0.9 - mean, abs=0.02)
+    assert torch.equal(curve.drawn(image, label), curve.drawn(image, label))
+
+
+def test_what_lies_around_hides_a_structures_edge_alone() -> None:
+    image = torch.full((1, 1, 20, 20, 1), 0.2)
+    image[..., 5:15, 5:15, :] = 1
+    label = (image[:, 0] > 0.5).long()
+    found = hide_structures(image, label)[0, 0, :, 10, 0]
+    torch.testing.assert_close(found[:8], torch.full((8,), 0.2))
+    assert found[9] == 1

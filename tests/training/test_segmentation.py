@@ -10,7 +10,7 @@ from monai.losses import DiceCELoss
 from torch import Tensor
 
 from vsuda_cli.config import Augmentation, SegmentationSettings, UNet
-from vsuda_cli.training.augmentation import CurvePrior
+from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.segmentation import (
     Segmentation,

@@ -70,8 +70,8 @@ def mt_train(
         target = load_items("Loading target images", real, settings.preprocessing, 1, device)
         objective = MeanTeacher(settings, device)
         if settings.curve_share > 0:
-            objective.contrast = segmenting.curve_prior(training, target, settings, device)
-            kept = segmenting.as_expected(kept, objective.contrast, device)
+            objective.contrast = segmenting.known_contrast(training, target, settings, device)
+            kept = segmenting.as_expected(kept, objective.contrast, settings, device)
         if init:
             segmenting.start_from(init, objective.network, settings)
             objective.start_from_student()

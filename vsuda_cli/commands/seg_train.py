@@ -86,8 +86,8 @@ def seg_train(
         samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
         if settings.curve_share > 0:
             target = load_items("Loading target images", real, settings.preprocessing, 1, device)
-            objective.contrast = segmenting.curve_prior(training, target, settings, device)
-            kept = segmenting.as_expected(kept, objective.contrast, device)
+            objective.contrast = segmenting.known_contrast(training, target, settings, device)
+            kept = segmenting.as_expected(kept, objective.contrast, settings, device)
         if guesses:
             guessed = segmenting.load_pseudo_labelled(guesses, settings, device)
             samplers["pseudo"] = segmenting.unlabelled_sampler(guessed, settings, device)

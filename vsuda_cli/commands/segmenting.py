@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from vsuda_cli.networks.unet2d5 import UNet2d5
-    from vsuda_cli.training.augmentation import CurvePrior
+    from vsuda_cli.training.contrast_prior import CurvePrior
     from vsuda_cli.training.data import Item
     from vsuda_cli.training.engine import Validate
     from vsuda_cli.training.sampling import PatchSampler
@@ -87,63 +87,40 @@ def validation_of(
     return lambda: validation_dice(network(), items, settings.classes, device)
 
 
-def curve_prior(
+def known_contrast(
     labelled: list["Item"],
     unlabelled: list["Item"],
     settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> "CurvePrior":
-    """Return what is known of the curve from labelled crops to the contrast to be segmented.
+    """Return what is known of the contrast to be segmented, and say the curve if there is one."""
+    from vsuda_cli.training.contrast_prior import curve_prior
 
-    With unlabelled crops of that contrast, the curve between both; with structure_ranges, where
-    the structures' own intensities go.
-    """
-    import torch
-
-    from vsuda_cli.images.contrast import fit_curve
-    from vsuda_cli.training.augmentation import CurvePrior
-
-    around = anchors = None
-    if unlabelled:
-        both = [[item.image[0].cpu().numpy() for item in some] for some in (labelled, unlabelled)]
-        heights = fit_curve(*both)
+    ranges, distance = settings.structure_ranges, settings.curve_distance
+    prior = curve_prior(labelled, unlabelled, ranges, distance, device)
+    if prior.around is not None:
+        heights = prior.around.tolist()
         console.say(f"contrast curve: {' '.join(f'{height:.2f}' for height in heights)}")
-        around = torch.from_numpy(heights).float().to(device)
-    if settings.structure_ranges:
-        means = structure_means(labelled, len(settings.classes))
-        rows = [
-            (mean, *limits)
-            for mean, limits in zip(means, settings.structure_ranges, strict=False)
-            if mean is not None
-        ]
-        anchors = torch.tensor(rows, device=device)
-    return CurvePrior(around, anchors, settings.curve_distance)
+    return prior
 
 
-def structure_means(items: list["Item"], count: int) -> list[float | None]:
-    """Return the mean intensity of labels 1 to `count` over all items, None where none has it."""
-    means: list[float | None] = []
-    for value in range(1, count + 1):
-        sums = voxels = 0.0
-        for item in items:
-            if item.label is not None:
-                inside = item.label == value
-                sums += float(item.image[0][inside].sum())
-                voxels += int(inside.sum())
-        means.append(sums / voxels if voxels else None)
-    return means
-
-
-def as_expected(items: list["Item"], prior: "CurvePrior", device: "torch.device") -> list["Item"]:
+def as_expected(
+    items: list["Item"],
+    prior: "CurvePrior",
+    settings: config.SegmentationSettings,
+    device: "torch.device",
+) -> list["Item"]:
     """Return held-out items in the contrast that is expected: what the network is meant for."""
-    from vsuda_cli.networks.contrast_curve import show_through
-    from vsuda_cli.training.augmentation import expected_curve
+    from vsuda_cli.training.contrast_prior import expected_contrast
 
-    heights = expected_curve(prior, device)
+    ranges = settings.structure_ranges if settings.structure_share > 0 else ()
+    translation = expected_contrast(prior, ranges, device)
     shown = []
     for item in items:
-        image = show_through(item.image, heights.to(item.image.device), (1, 2))
-        shown.append(replace(item, image=image))
+        if item.label is None:
+            raise ValueError(f"{item.case} has no label")
+        image = translation.drawn(item.image[None].to(device), item.label.to(device))
+        shown.append(replace(item, image=image[0].to(item.image.device)))
     return shown
 
 

@@ -113,7 +113,7 @@ def load(translator: "Translator", source: tuple[Path, Path | None]) -> Pair:
 
 def compute(pair: Pair, target: "tuple[Translator, tuple[Path, ...]]") -> Pseudo:
     """Translate one image."""
-    return Pseudo(target[0].pseudo(pair.prepared).cpu().numpy(), pair)
+    return Pseudo(target[0].pseudo(pair.prepared, pair.label).cpu().numpy(), pair)
 
 
 def save(pseudo: Pseudo, target: "tuple[Translator, tuple[Path, ...]]") -> "JobResult":

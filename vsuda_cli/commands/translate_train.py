@@ -73,6 +73,12 @@ def translate_train(
         if settings.method == "curve":
             raise VsudaError("--segmenter", "cannot guide a curve", "choose a network by --method")
         from_images = list(labelled_images(source))
+    ranges = settings.structure_ranges
+    if ranges:
+        if settings.method != "curve":
+            problem = f"would not be used by {settings.method}"
+            raise VsudaError("--set structure_ranges", problem, "only --method curve draws labels")
+        from_images = list(labelled_images(source))
     to_images = [(image, None) for image in find_images(target)]
     device = begin(run, options)
     if options.dry_run:
@@ -82,7 +88,7 @@ def translate_train(
 
     def make() -> Prepared:
         preprocessing, size = settings.preprocessing, settings.patch_size
-        classes = 1 if guide is None else guide.class_count
+        classes = 1 + len(ranges) if guide is None else guide.class_count
         first = load_items("Loading source images", from_images, preprocessing, classes, device)
         second = load_items("Loading target images", to_images, preprocessing, 1, device)
         sources, held_sources = split(first, settings.validation_fraction, settings.seed)
@@ -90,7 +96,7 @@ def translate_train(
         console.say(f"{len(sources)} source and {len(targets)} target images to train on")
         objective: CycleGan | Cut | Curve
         if settings.method == "curve":
-            objective = Curve(sources, targets, device)
+            objective = Curve(sources, targets, ranges, device)
             generator: TranslationNetwork = objective.generator
         elif settings.method == "cyclegan":
             objective = CycleGan(settings, device)

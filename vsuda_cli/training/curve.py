@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsuda_cli.images.contrast import CURVE_POINTS, fit_curve
-from vsuda_cli.networks.contrast_curve import ContrastCurve
+from vsuda_cli.training.contrast_prior import curve_prior, expected_contrast
 from vsuda_cli.training.data import Item
 
 
@@ -15,12 +14,14 @@ class Curve:
     """The objective of `translate-train --method curve`; it has nothing left to learn in steps."""
 
     def __init__(
-        self, sources: Sequence[Item], targets: Sequence[Item], device: torch.device
+        self,
+        sources: Sequence[Item],
+        targets: Sequence[Item],
+        ranges: Sequence[tuple[float, float]],
+        device: torch.device,
     ) -> None:
-        arrays = [[item.image[0].cpu().numpy() for item in items] for items in (sources, targets)]
-        self.generator = ContrastCurve(CURVE_POINTS)
-        self.generator.heights.copy_(torch.from_numpy(fit_curve(*arrays)))
-        self.generator.to(device)
+        prior = curve_prior(sources, targets, ranges, 0.0, device)
+        self.generator = expected_contrast(prior, ranges, device)
 
     def set_epoch(self, epoch: int) -> dict[str, float]:
         """Nothing changes from epoch to epoch."""

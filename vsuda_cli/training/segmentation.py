@@ -10,14 +10,8 @@ from vsuda_cli.config import SegmentationSettings, UNet
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import ranks
-from vsuda_cli.training.augmentation import (
-    CurvePrior,
-    augment_intensity,
-    mirror_some,
-    random_curve,
-    random_structure_intensity,
-    scale_structures,
-)
+from vsuda_cli.training.augmentation import augment_intensity, mirror_some, scale_structures
+from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.dice import soft_dice_loss
 from vsuda_cli.training.optimising import (
@@ -28,6 +22,7 @@ from vsuda_cli.training.optimising import (
     step,
 )
 from vsuda_cli.training.precision import autocast, made_fast
+from vsuda_cli.training.random_contrast import random_contrast
 
 VALIDATION_METRIC = ("validation_dice", True)
 
@@ -190,12 +185,15 @@ def vary_intensity(
     """
     if settings.structure_factors:
         images = scale_structures(images, labels, settings.structure_factors, generator)
-    if settings.curve_share > 0:
-        images = random_curve(images, settings.curve_share, contrast, generator)
-    if settings.structure_share > 0:
-        ranges = settings.structure_ranges or ((0.0, 1.0),) * len(settings.classes)
-        images = random_structure_intensity(
-            images, labels, settings.structure_share, ranges, generator
+    if settings.curve_share > 0 or settings.structure_share > 0:
+        images = random_contrast(
+            images,
+            labels,
+            curve_share=settings.curve_share,
+            structure_share=settings.structure_share,
+            ranges=settings.structure_ranges or ((0.0, 1.0),) * len(settings.classes),
+            prior=contrast,
+            generator=generator,
         )
     return augment_intensity(images, settings.augmentation, generator)
 

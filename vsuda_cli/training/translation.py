@@ -7,7 +7,6 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vsuda_cli.config import TranslationSettings
-from vsuda_cli.images.contrast import CURVE_POINTS
 from vsuda_cli.networks.contrast_curve import ContrastCurve
 from vsuda_cli.networks.initialisation import initialise_normal
 from vsuda_cli.networks.patch_discriminator import PatchDiscriminator
@@ -36,7 +35,9 @@ def build_generator(settings: TranslationSettings) -> ResnetGenerator:
 
 def build_translator(settings: TranslationSettings) -> TranslationNetwork:
     """Return what a run of these settings exports: a generator, or a curve."""
-    return ContrastCurve(CURVE_POINTS) if settings.method == "curve" else build_generator(settings)
+    if settings.method == "curve":
+        return ContrastCurve(len(settings.structure_ranges))
+    return build_generator(settings)
 
 
 def build_discriminator(settings: TranslationSettings) -> PatchDiscriminator:
