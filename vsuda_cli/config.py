@@ -154,6 +154,9 @@ class SegmentationSettings(Training):
     mirror_share: float = 0.0
     # Least probability of a voxel's class for it to count as a pseudo-label [ours].
     pseudo_confidence: float = 0.8
+    # Unlabelled crops are background, and teach it, where no labelled crop has a structure within
+    # so many mm: crops of one region show the same place of every head; 0: off [ours].
+    background_margin_mm: float = 0.0
     unet: UNet = UNet()
     augmentation: Augmentation = Augmentation()
 

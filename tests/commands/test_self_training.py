@@ -43,6 +43,23 @@ def test_a_round_of_self_training(crops: Path, tmp_path: Path) -> None:
     assert Run(third).weights(1).read_bytes() != Run(second).weights(1).read_bytes()
 
 
+def test_where_no_label_ever_lies_unlabelled_crops_teach_background(
+    crops: Path, tmp_path: Path
+) -> None:
+    source, target = crops / "source", crops / "target"
+    margin = "--set background_margin_mm=1.0"
+    run = tmp_path / "run"
+    said = done("seg-train", source, run, SEGMENTER, margin, "--unlabelled", target).err
+    assert "background for certain: " in said and "background for certain: 0%" not in said
+    without = tmp_path / "without"
+    done("seg-train", source, without, SEGMENTER)
+    assert Run(run).weights(1).read_bytes() != Run(without).weights(1).read_bytes()
+    taught = tmp_path / "taught"
+    done("mt-train", source, target, taught, SEGMENTER, margin, "--init", run)
+    rows = [json.loads(line) for line in Run(taught).metrics.read_text().splitlines()]
+    assert all(row["background"] > 0 for row in rows if "consistency" in row)
+
+
 def test_options_that_nothing_would_read_are_refused(crops: Path, tmp_path: Path) -> None:
     words = ["seg-train", crops / "source", tmp_path / "run", SEGMENTER]
     refused = vsuda(*words, "--unlabelled", crops / "target")
@@ -51,6 +68,9 @@ def test_options_that_nothing_would_read_are_refused(crops: Path, tmp_path: Path
     refused = vsuda(*words, "--pseudo-labels", crops / "target")
     assert refused.code == 2
     assert "have no images" in refused.err
+    refused = vsuda(*words, "--set background_margin_mm=5")
+    assert refused.code == 2
+    assert "has no images to mark" in refused.err
     assert not (tmp_path / "run").exists()
 
 

@@ -97,6 +97,18 @@ def test_without_a_teacher_there_is_no_auxiliary_loss() -> None:
     assert "auxiliary" not in CutSeg(TOY, TRANSLATION, None, CPU).update(toy_batch())
 
 
+def test_where_targets_are_background_the_segmenter_learns_it() -> None:
+    objective = CutSeg(TOY, TRANSLATION, None, CPU)
+    label = torch.full((1, 16, 16, 4), 255, dtype=torch.uint8)
+    label[:, 8:] = 0
+    losses = objective._target_losses(toy_batch()["target"], label)
+    assert set(losses) == {"background"}
+    losses["background"].backward()
+    assert gradient(objective.segmentation.network) > 0
+    found = objective.update({**toy_batch(), "target_label": label})
+    assert found["background"] > 0
+
+
 def test_it_continues_bit_for_bit() -> None:
     first = CutSeg(TOY, TRANSLATION, None, CPU)
     second = CutSeg(dataclasses.replace(TOY, seed=5), TRANSLATION, None, CPU)

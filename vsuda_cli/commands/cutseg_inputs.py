@@ -94,6 +94,7 @@ class Parts:
             targets = load_items(
                 "Loading target images", unlabelled, stage.preprocessing, 1, self.device
             )
+            targets = segmenting.with_background(targets, sources, stage)
             objective = CutSeg(stage, self.translation, self.teacher, self.device)
             fine_tuning = stage is not self.settings
             models = objective.models_for_inference()

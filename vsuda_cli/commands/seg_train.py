@@ -69,9 +69,13 @@ def seg_train(
     cases = labelled_images(labelled, labels)
     held_out = labelled_images(validation) if validation else []
     real = [(image, None) for image in find_images(unlabelled)] if unlabelled else []
-    if real and settings.curve_share == 0 and pseudo_labels is None:
-        remedy = "give --pseudo-labels, or --set curve_share=1 for random curves"
+    background = settings.background_margin_mm > 0
+    if real and settings.curve_share == 0 and pseudo_labels is None and not background:
+        remedy = "give --pseudo-labels, or --set curve_share=1, or --set background_margin_mm=8"
         raise VsudaError("--unlabelled", "would not be used", remedy)
+    if background and not real:
+        remedy = "give --unlabelled FOLDER"
+        raise VsudaError("--set background_margin_mm", "has no images to mark", remedy)
     if pseudo_labels is not None and unlabelled is None:
         raise VsudaError("--pseudo-labels", "have no images", "give --unlabelled FOLDER")
     guesses = segmenting.pair_probabilities([image for image, _ in real], pseudo_labels)
@@ -84,13 +88,17 @@ def seg_train(
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         objective = Segmentation(settings, device)
         samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
-        if settings.curve_share > 0:
+        target = []
+        if real:
             target = load_items("Loading target images", real, settings.preprocessing, 1, device)
+        if settings.curve_share > 0:
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
         if guesses:
-            guessed = segmenting.load_pseudo_labelled(guesses, settings, device)
-            samplers["pseudo"] = segmenting.unlabelled_sampler(guessed, settings, device)
+            target = segmenting.load_pseudo_labelled(guesses, settings, device)
+        if guesses or background:
+            target = segmenting.with_background(target, training, settings)
+            samplers["pseudo"] = segmenting.unlabelled_sampler(target, settings, device)
         if init:
             segmenting.start_from(init, objective.network, settings)
         validate = segmenting.validation_of(lambda: objective.network, kept, settings, device)

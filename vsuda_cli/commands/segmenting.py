@@ -87,6 +87,34 @@ def validation_of(
     return lambda: validation_dice(network(), items, settings.classes, device)
 
 
+def with_background(
+    unlabelled: list["Item"], labelled: list["Item"], settings: config.SegmentationSettings
+) -> list["Item"]:
+    """Return unlabelled items, labelled where they are background for certain.
+
+    All else keeps its pseudo-label, or is ignored. Without background_margin_mm they stay as they
+    are.
+    """
+    import torch
+
+    from vsuda_cli.images.location import background_labels, structure_region
+
+    margin = settings.background_margin_mm
+    if margin == 0:
+        return unlabelled
+    labels = [item.label.cpu().numpy() for item in labelled if item.label is not None]
+    region = structure_region(labels, settings.preprocessing.spacing_mm, margin)
+    marked = []
+    for item in unlabelled:
+        known = torch.from_numpy(background_labels(region, item.image.shape[1:]))
+        known = known.to(item.image.device)
+        label = known if item.label is None else torch.where(known == 0, known, item.label)
+        marked.append(replace(item, label=label))
+    shares = [float((item.label == 0).float().mean()) for item in marked if item.label is not None]
+    console.say(f"background for certain: {sum(shares) / len(shares):.0%} of the unlabelled crops")
+    return marked
+
+
 def known_contrast(
     labelled: list["Item"],
     unlabelled: list["Item"],

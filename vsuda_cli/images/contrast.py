@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import lsq_linear
 
-from vsuda_cli.images.cropping import cut_box, resize_box
+from vsuda_cli.images.location import cut_middle
 
 Array = NDArray[np.float32]
 
@@ -26,14 +26,14 @@ def fit_curve(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np.flo
     image, and heights are found by least squares. The curve may fall and rise: two contrasts order
     tissues differently.
     """
-    size = np.min([array.shape for array in (*first, *second)], axis=0)
+    size = np.min([array.shape for array in (*first, *second)], axis=0).tolist()
     hats = np.zeros((int(np.prod(size)), CURVE_POINTS))
     for array in first:
-        place = _middle(array, size).ravel().clip(0, 1) * (CURVE_POINTS - 1)
+        place = cut_middle(array, size).ravel().clip(0, 1) * (CURVE_POINTS - 1)
         for point in range(CURVE_POINTS):
             hats[:, point] += np.clip(1 - np.abs(place - point), 0, None)
     hats /= len(first)
-    wanted = np.mean([_middle(array, size) for array in second], axis=0).ravel()
+    wanted = np.mean([cut_middle(array, size) for array in second], axis=0).ravel()
     bends = np.diff(np.eye(CURVE_POINTS), 2, axis=0) * np.sqrt(SMOOTHNESS)
     # The normal equations' square root: as many rows as heights, however many voxels there are.
     _, triangle = np.linalg.qr(np.column_stack([hats, wanted]) / np.sqrt(len(wanted)))
@@ -41,8 +41,3 @@ def fit_curve(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np.flo
     goals = np.concatenate([triangle[:, -1], np.zeros(len(bends))])
     heights: NDArray[np.float64] = lsq_linear(rows, goals, (0, 1)).x
     return heights
-
-
-def _middle(array: Array, size: NDArray[np.int_]) -> Array:
-    start = resize_box((0, 0, 0), array.shape, size.tolist())
-    return cut_box(array, np.eye(4), start, size.tolist())[0]

@@ -16,6 +16,7 @@ from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import (
     Segmentation,
     SegmentationLoss,
+    counted_cross_entropy,
     polynomial_rate,
     predict_classes,
     vary_intensity,
@@ -60,7 +61,10 @@ class CutSeg:
         return {**rates, "translation_rate": self._settings.translation_rate * share}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take one step on `source`, `source_label` and `target` (B, 1, X, Y, Z)."""
+        """Take one step on `source`, `source_label` and `target` (B, 1, X, Y, Z).
+
+        `target_label` (B, X, Y, Z), if there is one, says where targets are background.
+        """
         parts = parts_of(batch, self._settings.accumulate)
         pairs = [
             (self._some_slices(part["source"]), self._some_slices(part["target"])) for part in parts
@@ -73,8 +77,7 @@ class CutSeg:
         for part, translated in zip(parts, translations, strict=True):
             losses = self.cut.generator_losses(translated)
             losses |= self._segmentation_losses(part["source"], part["source_label"])
-            if self._teacher is not None and self._settings.auxiliary_weight > 0:
-                losses["auxiliary"] = self._auxiliary_loss(self._teacher, part["target"])
+            losses |= self._target_losses(part["target"], part.get("target_label"))
             found.append(backward(losses, len(parts)))
         step(self.segmentation.optimiser, self.segmentation.network, self._settings.gradient_clip)
         self.cut.step()
@@ -93,15 +96,26 @@ class CutSeg:
         weight = self._settings.segmentation_weight
         return {name: weight * loss for name, loss in losses.items()}
 
-    def _auxiliary_loss(self, teacher: UNet2d5, target: Tensor) -> Tensor:
-        """Return the mean absolute difference to the teacher's probabilities on real targets."""
+    def _target_losses(self, target: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
+        """Return what real targets teach: the teacher's opinion, and where they are background.
+
+        `auxiliary` is the mean absolute difference to the teacher's probabilities.
+        """
+        teacher = self._teacher if self._settings.auxiliary_weight > 0 else None
+        if teacher is None and labels is None:
+            return {}
         varied = augment_intensity(target, self._settings.augmentation, self._intensities)
         with autocast(self._device, self._settings.mixed_precision):
-            own: Tensor = self.segmentation.network(varied)
-            with torch.no_grad():
+            own: Tensor = self.segmentation.network(varied).float()
+        losses = {}
+        if teacher is not None:
+            with torch.no_grad(), autocast(self._device, self._settings.mixed_precision):
                 wanted: Tensor = teacher(target)
-        difference = own.float().softmax(dim=1) - wanted.float().softmax(dim=1)
-        return self._settings.auxiliary_weight * difference.abs().mean()
+            difference = own.softmax(dim=1) - wanted.float().softmax(dim=1)
+            losses["auxiliary"] = self._settings.auxiliary_weight * difference.abs().mean()
+        if labels is not None:
+            losses["background"] = counted_cross_entropy(own, labels.long())
+        return losses
 
     def _some_slices(self, stack: Tensor) -> Tensor:
         """Return randomly chosen slices (B * S, 1, X, Y), S from each stack of (B, 1, X, Y, Z).

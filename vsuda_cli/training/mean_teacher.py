@@ -11,7 +11,11 @@ from vsuda_cli.config import MeanTeacherSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.precision import autocast, made_fast
-from vsuda_cli.training.segmentation import Segmentation, predict_classes
+from vsuda_cli.training.segmentation import (
+    Segmentation,
+    counted_cross_entropy,
+    predict_classes,
+)
 
 
 class MeanTeacher(Segmentation):
@@ -44,7 +48,10 @@ class MeanTeacher(Segmentation):
         return {**rates, "consistency_weight": self._weight}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Take one step on `labelled`, `labelled_label` and `unlabelled` (B, 1, X, Y, Z)."""
+        """Take one step on `labelled`, `labelled_label` and `unlabelled` (B, 1, X, Y, Z).
+
+        `unlabelled_label` (B, X, Y, Z), if there is one, says where these are background.
+        """
         found = super().update(batch)
         self._updates += 1
         update_average(self.teacher, self.network, ema_decay(self._updates, self._ema_limit))
@@ -57,10 +64,12 @@ class MeanTeacher(Segmentation):
         for_teacher = augment_intensity(batch["unlabelled"], ranges, self._generator)
         with autocast(self._device, self._mt.mixed_precision):
             losses = self._loss(self.network, images, labels)
-            student = self.network(for_student).float().softmax(dim=1)
+            logits = self.network(for_student).float()
             with torch.no_grad():
                 teacher = self._opinion(for_teacher)
-        losses["consistency"] = self._weight * (student - teacher).square().mean()
+        losses["consistency"] = self._weight * (logits.softmax(dim=1) - teacher).square().mean()
+        if "unlabelled_label" in batch:
+            losses["background"] = counted_cross_entropy(logits, batch["unlabelled_label"].long())
         return losses
 
     def _opinion(self, images: Tensor) -> Tensor:

@@ -79,9 +79,17 @@ def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     wanted = functional.one_hot(torch.where(counted, labels, 0), logits.shape[1]).movedim(-1, 1)
     found = (logits.softmax(dim=1) * counted[:, None])[:, 1:]
     wanted = (wanted * counted[:, None])[:, 1:].to(found.dtype)
+    return soft_dice_loss(found, wanted) + counted_cross_entropy(logits, labels)
+
+
+def counted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy over the voxels that are not ignored, of all processes.
+
+    logits: (B, class, X, Y, Z); labels: (B, X, Y, Z), 255 where nothing is known.
+    """
     entropy = functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum")
-    voxels = ranks.mean(counted.sum().to(entropy.dtype))
-    return soft_dice_loss(found, wanted) + entropy / voxels.clamp(min=1)
+    voxels = ranks.mean((labels != IGNORED).sum().to(entropy.dtype))
+    return entropy / voxels.clamp(min=1)
 
 
 class Segmentation:
@@ -126,8 +134,8 @@ class Segmentation:
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the labelled images with random intensities, and their labels.
 
-        Target images with pseudo-labels, if there are any, follow them; they have the contrast to
-        be segmented already.
+        Target images with pseudo-labels, or of which some is background for certain, follow them;
+        they have the contrast to be segmented already.
         """
         images, labels = batch["labelled"], batch["labelled_label"]
         varied = vary_intensity(images, labels, self._settings, self._generator, self.contrast)
