@@ -54,12 +54,9 @@ class CaseOptions(OutputOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class WorkerOptions:
-    """Which processes do the work."""
+class DaskOptions:
+    """Whose workers do the work."""
 
-    workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Worker processes; threads are shared out.")
-    ] = 1
     dask: Annotated[
         str | None,
         typer.Option(
@@ -68,6 +65,15 @@ class WorkerOptions:
             help="A dask scheduler's address or file: its workers do the work, on any machine.",
         ),
     ] = None
+
+
+@dataclasses.dataclass(frozen=True)
+class WorkerOptions(DaskOptions):
+    """Which processes do the work."""
+
+    workers: Annotated[
+        int, typer.Option("--workers", min=1, help="Worker processes; threads are shared out.")
+    ] = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,6 +86,11 @@ class DeviceOptions:
     """Where networks run."""
 
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:INDEX.")] = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkOptions(CaseOptions, DaskOptions, DeviceOptions):
+    """A command that puts cases through a network."""
 
 
 @dataclasses.dataclass(frozen=True)

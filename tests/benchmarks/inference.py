@@ -150,7 +150,7 @@ def _translating(
     for image in find_images(folder):
         names = [folder / "out" / f"{image.case}_{tag}.nii.gz" for tag in ("hrT2", "Label")]
         source = image.path, label_beside(image)
-        jobs.append(Job(image.case, (), (source, (translator, tuple(names)))))
+        jobs.append(Job(image.case, (), (source, (1, tuple(names)))))
         waiting.append(translate_export.load(translator, source).prepared.image[0].to(where))
 
     def bare() -> None:
@@ -158,7 +158,8 @@ def _translating(
             translate_volume(network, image, where)
 
     load = partial(translate_export.load, translator)
-    return Stages(load, translate_export.compute, translate_export.save), jobs, bare
+    compute = partial(translate_export.compute, {1: translator})
+    return Stages(load, compute, translate_export.save), jobs, bare
 
 
 def _write_cases(

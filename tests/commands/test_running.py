@@ -17,7 +17,7 @@ from vsuda_cli.commands.running import (
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.batch import Job, JobResult, Outcome
 from vsuda_cli.io.pipeline import Stages
-from vsuda_cli.options import BatchOptions, CaseOptions
+from vsuda_cli.options import BatchOptions, NetworkOptions
 
 CALLS: list[str] = []
 
@@ -68,7 +68,7 @@ def test_json_gives_an_object_a_case_failures_included(
 def test_failures_are_listed_last_and_end_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = run_cases("Working", jobs_for(tmp_path, "bad2", "c", "bad1"), work, CaseOptions())
+    outcome = run_cases("Working", jobs_for(tmp_path, "bad2", "c", "bad1"), work, NetworkOptions())
     with pytest.raises(typer.Exit) as ended:
         finish(outcome)
     assert ended.value.exit_code == 1
@@ -150,15 +150,20 @@ def device_jobs(folder: Path, *cases: str) -> list[Job]:
     return [Job(case, (folder / f"{case}.txt",), (case, folder / f"{case}.txt")) for case in cases]
 
 
-STAGES = Stages(lambda source: source, lambda loaded, target: loaded, work)
+def stages() -> Stages:
+    return Stages(lambda source: source, lambda loaded, target: loaded, work)
+
+
+def on_device(jobs: list[Job], options: NetworkOptions) -> Outcome:
+    return run_on_device("Trying", jobs, stages(), stages, options, 1)
 
 
 def test_a_device_is_reported_on_as_workers_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a.txt").write_text("old")
-    options = CaseOptions(skip_existing=True)
-    outcome = run_on_device("Trying", device_jobs(tmp_path, "c", "bad", "a"), STAGES, options, 1)
+    options = NetworkOptions(skip_existing=True)
+    outcome = on_device(device_jobs(tmp_path, "c", "bad", "a"), options)
     captured = capsys.readouterr()
     assert captured.out == f"{tmp_path / 'c.txt'}\n"
     assert (outcome.skipped, list(outcome.results)) == (["a"], ["c"])
@@ -174,13 +179,11 @@ def test_ranks_share_the_cases_of_a_shard(
     for rank, wanted in (("0", ["a", "e"]), ("1", ["c", "g"])):
         monkeypatch.setenv("RANK", rank)
         CALLS.clear()
-        run_on_device("Trying", jobs, STAGES, CaseOptions(shard="1/2", force=True), 1)
+        on_device(jobs, NetworkOptions(shard="1/2", force=True))
         assert wanted == CALLS
     assert "Trying: process 2 of 2 takes 2 of 4" in capsys.readouterr().err
     monkeypatch.setenv("RANK", "1")
-    assert (
-        run_on_device("Trying", device_jobs(tmp_path, "z"), STAGES, CaseOptions(), 1).results == {}
-    )
+    assert on_device(device_jobs(tmp_path, "z"), NetworkOptions()).results == {}
 
 
 def test_each_rank_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

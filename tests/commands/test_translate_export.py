@@ -203,8 +203,8 @@ def test_the_stages_are_what_the_command_runs(data, tmp_path):
     translator = load_translator(data / "run", "best", choose_device("cpu"))
     path = data / "source" / "c_ceT1.nii.gz"
     pair = module.load(translator, (path, None))
-    target = translator, (tmp_path / "c_e007_hrT2.nii.gz",)
-    result = module.save(module.compute(pair, target), target)
+    target = 7, (tmp_path / "c_e007_hrT2.nii.gz",)
+    result = module.save(module.compute({7: translator}, pair, target), target)
     assert result.written == target[1]
     assert pair.label is None
     assert load_image(target[1][0]).shape == tuple(pair.prepared.image.shape[2:])

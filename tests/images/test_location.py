@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vsuda_cli.images.location import background_labels, structure_region
+from vsuda_cli.images.location import outside_region, structure_region
 
 SPACING = (1.0, 1.0, 2.0)
 
@@ -28,17 +28,16 @@ def test_the_region_is_what_lies_within_the_margin_of_any_structure(margin: floa
         assert region[index] == (min(distances) <= margin + 1e-9)
 
 
-def test_a_crop_is_background_outside_and_unknown_inside_whatever_its_size() -> None:
+def test_a_crop_lies_on_the_region_by_its_middle_whatever_its_size() -> None:
     region = structure_region([one_voxel((5, 5, 3), (0, 0, 0))], SPACING, 1.0)
     for shape in ((3, 3, 1), (15, 21, 9)):
-        found = background_labels(region, shape)
-        assert found.shape == shape and found.dtype == np.uint8
-        assert set(np.unique(found)) <= {0, 255}
+        outside = outside_region(region, shape)
+        assert outside.shape == shape
         middle = tuple(n // 2 for n in shape)
-        assert found[middle] == 255 and (found == 255).sum() == 5
+        assert not outside[middle] and (~outside).sum() == 5
 
 
-def test_without_any_structure_all_is_background() -> None:
+def test_without_any_structure_all_is_outside() -> None:
     region = structure_region([np.zeros((3, 4, 5), dtype=np.uint8)], SPACING, 5.0)
     assert not region.any()
-    assert not background_labels(region, (4, 4, 4)).any()
+    assert outside_region(region, (4, 4, 4)).all()

@@ -94,7 +94,8 @@ class Parts:
             targets = load_items(
                 "Loading target images", unlabelled, stage.preprocessing, 1, self.device
             )
-            targets = segmenting.with_background(targets, sources, stage)
+            if stage.background_margin_mm > 0:
+                targets = segmenting.with_known_labels(targets, sources, stage)
             objective = CutSeg(stage, self.translation, self.teacher, self.device)
             fine_tuning = stage is not self.settings
             models = objective.models_for_inference()

@@ -72,7 +72,8 @@ def mt_train(
         if settings.curve_share > 0:
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
-        target = segmenting.with_background(target, training, settings)
+        if settings.background_margin_mm > 0:
+            target = segmenting.with_known_labels(target, training, settings)
         if init:
             segmenting.start_from(init, objective.network, settings)
             objective.start_from_student()

@@ -7,7 +7,7 @@ import typer
 
 from vsuda_cli import console
 from vsuda_cli.config import LARGEST_PASS
-from vsuda_cli.options import CaseOptions, DeviceOptions, expand_options
+from vsuda_cli.options import NetworkOptions, expand_options
 
 if TYPE_CHECKING:
     from vsuda_cli.commands.ear_crops import CropSettings
@@ -19,8 +19,7 @@ def predict(
     run: Annotated[Path, typer.Argument(help="Run of seg-train, mt-train or cutseg-train.")],
     images: Annotated[str, typer.Argument(help="Folder of images, one image, or - for a list.")],
     out: Annotated[Path, typer.Argument(help="Folder for <case>_Label.nii.gz.")],
-    options: CaseOptions,
-    device: DeviceOptions,
+    options: NetworkOptions,
     ensemble: Annotated[
         list[Path] | None,
         typer.Option(
@@ -74,8 +73,6 @@ def predict(
 
     Example: vsuda predict runs/mt crops/target_validation predictions --probabilities
     """
-    from functools import partial
-
     from vsuda_cli.commands import predicting
     from vsuda_cli.commands.prediction_report import check_report, report_predictions
     from vsuda_cli.commands.running import (
@@ -85,10 +82,8 @@ def predict(
         run_on_device,
     )
     from vsuda_cli.errors import VsudaError
-    from vsuda_cli.inference import load_run
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import find_images, output_path, refuse_same_folder
-    from vsuda_cli.io.pipeline import Stages
     from vsuda_cli.training.ranks import launched
 
     console.set_up_logging(options.quiet, options.verbose)
@@ -102,29 +97,23 @@ def predict(
     chosen = [case for case in cases if _is_wanted(case, inplane_above, inplane_below)]
     if len(chosen) < len(cases):
         console.say(f"{len(cases) - len(chosen)} of {len(cases)} images are left to another run")
-    runs = [run, *(ensemble or [])]
-    segmenter = load_run(
-        run,
-        ensemble=runs[1:],
-        checkpoint=checkpoint,
-        device=rank_device(device.device),
-        mirror=mirror,
-        largest_pass=largest_pass,
+    recipe = predicting.Recipe(
+        (run, *(ensemble or [])),
+        checkpoint,
+        rank_device(options.device),
+        mirror,
+        largest_pass,
+        crops,
     )
+    segmenter = recipe.segmenter()
     predicting.refuse_scans(chosen, segmenter, run, crops)
     tags = ("Label", "Probability") if probabilities else ("Label",)
     jobs = []
     for case in chosen:
         outputs = tuple(output_path(out, case.case, tag) for tag in tags)
         jobs.append(Job(case.case, outputs, (case, outputs)))
-    epochs = {str(one): member.epoch for one, member in zip(runs, segmenter.members, strict=True)}
-    stages = Stages(
-        partial(predicting.load, segmenter, crops),
-        partial(predicting.compute, segmenter),
-        partial(predicting.save, epochs),
-    )
-    threads = device_threads(segmenter.device.type)
-    outcome = run_on_device("Predicting", jobs, stages, options, threads)
+    stages, threads = recipe.stages(segmenter), device_threads(segmenter.device.type)
+    outcome = run_on_device("Predicting", jobs, stages, recipe, options, threads)
     scans, labels = {c.case: c.path for c in chosen}, {job.case: job.outputs[0] for job in jobs}
     report_predictions(report, scans, labels, outcome, segmenter.settings.classes)
     finish(outcome)

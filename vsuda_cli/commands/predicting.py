@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +14,51 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.cropping import covered_box, place_back
 from vsuda_cli.images.geometry import Affine, translation
 from vsuda_cli.images.resampling import resample_to_grid
-from vsuda_cli.inference import Prepared, Segmenter
+from vsuda_cli.inference import Prepared, Segmenter, load_run
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile, is_crop
 from vsuda_cli.io.nifti import load_image, save_label, save_probability
+from vsuda_cli.io.pipeline import Stages
 
 Shape = tuple[int, int, int]
 Outputs = tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a process needs to predict: runs and how they are used, without their networks."""
+
+    runs: tuple[Path, ...]
+    checkpoint: str
+    device: str
+    mirror: bool
+    largest_pass: int
+    crops: CropSettings | None
+
+    def segmenter(self) -> Segmenter:
+        """Load the runs; raises VsudaError as `load_run` does."""
+        return load_run(
+            self.runs[0],
+            ensemble=self.runs[1:],
+            checkpoint=self.checkpoint,
+            device=self.device,
+            mirror=self.mirror,
+            largest_pass=self.largest_pass,
+        )
+
+    def stages(self, segmenter: Segmenter) -> Stages:
+        """Return the three stages with the runs loaded."""
+        members = zip(self.runs, segmenter.members, strict=True)
+        epochs = {str(run): member.epoch for run, member in members}
+        return Stages(
+            partial(load, segmenter, self.crops),
+            partial(compute, segmenter),
+            partial(save, epochs),
+        )
+
+    def __call__(self) -> Stages:
+        """Load the runs and return the stages."""
+        return self.stages(self.segmenter())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
 
 import typer
 
@@ -11,7 +13,7 @@ from vsuda_cli.io.batch import Failure, Job, JobResult, Outcome, plan
 from vsuda_cli.io.cases import take_shard
 from vsuda_cli.io.pipeline import Stages, run_overlapped
 from vsuda_cli.io.workers import run
-from vsuda_cli.options import BatchOptions, CaseOptions
+from vsuda_cli.options import BatchOptions, CaseOptions, NetworkOptions
 
 # Threads beside a GPU; each holds one case in memory.
 MOST_THREADS = 6
@@ -41,11 +43,17 @@ def run_cases(
 
 
 def run_on_device(
-    title: str, jobs: Sequence[Job], stages: Stages, options: CaseOptions, threads: int
+    title: str,
+    jobs: Sequence[Job],
+    stages: Stages,
+    make: Callable[[], Stages],
+    options: NetworkOptions,
+    threads: int,
 ) -> Outcome:
     """Run jobs (source, target) through a device, loading and saving beside it; like run_cases.
 
-    Under torchrun each process takes its share of this call's share.
+    Under torchrun each process takes its share of this call's share. With --dask every worker
+    makes the stages for itself: `make` is sent there, small and hashable, as networks are neither.
     """
     from vsuda_cli.training.ranks import launched
 
@@ -55,7 +63,25 @@ def run_on_device(
     if processes > 1:
         count, share = len(share), take_shard(share, f"{rank + 1}/{processes}")
         console.say(f"{title}: process {rank + 1} of {processes} takes {len(share)} of {count}")
-    return _run_share(title, share, lambda to_run: run_overlapped(to_run, stages, threads), options)
+
+    def start(to_run: Sequence[Job]) -> Iterator[tuple[Job, JobResult | Failure]]:
+        if options.dask is None:
+            return run_overlapped(to_run, stages, threads)
+        there = [Job(job.case, job.outputs, (make, *job.arguments)) for job in to_run]
+        return run(there, do_elsewhere, 1, options.dask)
+
+    return _run_share(title, share, start, options)
+
+
+def do_elsewhere(make: Callable[[], Stages], source: Any, target: Any) -> JobResult:
+    """Do one case in a process that has no stages yet, or those of the case before."""
+    stages = _stages(make)
+    return stages.save(stages.compute(stages.load(source), target), target)
+
+
+@lru_cache(maxsize=1)
+def _stages(make: Callable[[], Stages]) -> Stages:
+    return make()
 
 
 def rank_device(name: str) -> str:

@@ -97,7 +97,7 @@ def seg_train(
         if guesses:
             target = segmenting.load_pseudo_labelled(guesses, settings, device)
         if guesses or background:
-            target = segmenting.with_background(target, training, settings)
+            target = segmenting.with_known_labels(target, training, settings)
             samplers["pseudo"] = segmenting.unlabelled_sampler(target, settings, device)
         if init:
             segmenting.start_from(init, objective.network, settings)

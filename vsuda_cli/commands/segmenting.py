@@ -87,32 +87,39 @@ def validation_of(
     return lambda: validation_dice(network(), items, settings.classes, device)
 
 
-def with_background(
+def with_known_labels(
     unlabelled: list["Item"], labelled: list["Item"], settings: config.SegmentationSettings
 ) -> list["Item"]:
-    """Return unlabelled items, labelled where they are background for certain.
+    """Return unlabelled items with what is known of them as labels, all else ignored.
 
-    All else keeps its pseudo-label, or is ignored. Without background_margin_mm they stay as they
-    are.
+    That are the pseudo-labels, if they have any, one component of each structure; and background
+    where no labelled crop has a structure within `background_margin_mm`.
     """
+    import numpy as np
     import torch
 
-    from vsuda_cli.images.location import background_labels, structure_region
+    from vsuda_cli.images.location import outside_region, structure_region
+    from vsuda_cli.images.pseudo_labels import IGNORED, one_of_each
 
     margin = settings.background_margin_mm
-    if margin == 0:
-        return unlabelled
-    labels = [item.label.cpu().numpy() for item in labelled if item.label is not None]
-    region = structure_region(labels, settings.preprocessing.spacing_mm, margin)
-    marked = []
+    region = None
+    if margin > 0:
+        labels = [item.label.cpu().numpy() for item in labelled if item.label is not None]
+        region = structure_region(labels, settings.preprocessing.spacing_mm, margin)
+    known, shares = [], []
     for item in unlabelled:
-        known = torch.from_numpy(background_labels(region, item.image.shape[1:]))
-        known = known.to(item.image.device)
-        label = known if item.label is None else torch.where(known == 0, known, item.label)
-        marked.append(replace(item, label=label))
-    shares = [float((item.label == 0).float().mean()) for item in marked if item.label is not None]
-    console.say(f"background for certain: {sum(shares) / len(shares):.0%} of the unlabelled crops")
-    return marked
+        shape = item.image.shape[1:]
+        background = np.zeros(shape, np.bool_) if region is None else outside_region(region, shape)
+        guessed = np.full(shape, IGNORED, np.uint8)
+        if item.label is not None:
+            guessed = item.label.cpu().numpy()
+        label = torch.from_numpy(one_of_each(guessed, background)).to(item.image.device)
+        known.append(replace(item, label=label))
+        shares.append(float(background.mean()))
+    if region is not None:
+        share = sum(shares) / len(shares)
+        console.say(f"background for certain: {share:.0%} of the unlabelled crops")
+    return known
 
 
 def known_contrast(

@@ -1,13 +1,14 @@
 """`vsuda translate-export`: write pseudo target images with the labels of their sources."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from vsuda_cli.config import LARGEST_PASS
-from vsuda_cli.options import CaseOptions, DeviceOptions, expand_options
+from vsuda_cli.options import NetworkOptions, expand_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from vsuda_cli.inference import Prepared, Translator
     from vsuda_cli.io.batch import JobResult
+    from vsuda_cli.io.pipeline import Stages
 
 
 @expand_options
@@ -22,8 +24,7 @@ def translate_export(
     run: Annotated[Path, typer.Argument(help="Run of translate-train or cutseg-train.")],
     source: Annotated[str, typer.Argument(help="Source images, labels beside them if there are.")],
     out: Annotated[Path, typer.Argument(help="Folder for <case>_e080_<tag>.nii.gz.")],
-    options: CaseOptions,
-    device: DeviceOptions,
+    options: NetworkOptions,
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,36 +48,66 @@ def translate_export(
 
     Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint 8 --checkpoint 12
     """
-    from functools import partial
-
     from vsuda_cli import console
     from vsuda_cli.commands.running import device_threads, finish, rank_device, run_on_device
-    from vsuda_cli.inference import load_translator
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import find_images, label_beside, output_path, refuse_same_folder
-    from vsuda_cli.io.pipeline import Stages
-    from vsuda_cli.training.precision import choose_device
 
     console.set_up_logging(options.quiet, options.verbose)
     images = find_images(source)
     refuse_same_folder(out, [source])
-    where = choose_device(rank_device(device.device))
-    # `best` and `last` may be one and the same epoch.
-    translators = {}
-    for wanted in checkpoint or ["best"]:
-        translator = load_translator(run, wanted, where, largest_pass)
-        translators[translator.epoch] = translator
+    wanted = tuple(checkpoint or ["best"])
+    recipe = Recipe(run, wanted, rank_device(options.device), largest_pass)
+    translators = recipe.translators()
     jobs = []
     for image in images:
         label = label_beside(image)
         tags = (tag,) if label is None else (tag, "Label")
-        for epoch, translator in translators.items():
+        for epoch in translators:
             case = f"{image.case}_e{epoch:03d}"
             outputs = tuple(output_path(out, case, one) for one in tags)
-            jobs.append(Job(case, outputs, ((image.path, label), (translator, outputs))))
-    # All epochs are of one run: what is loaded for one of them is prepared for all.
-    stages = Stages(partial(load, translator), compute, save)
-    finish(run_on_device("Translating", jobs, stages, options, device_threads(where.type)))
+            jobs.append(Job(case, outputs, ((image.path, label), (epoch, outputs))))
+    threads = device_threads(next(iter(translators.values())).device.type)
+    stages = recipe.stages(translators)
+    finish(run_on_device("Translating", jobs, stages, recipe, options, threads))
+
+
+Translators = dict[int, "Translator"]
+# A pseudo-image's epoch and its outputs.
+Target = tuple[int, tuple[Path, ...]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a process needs to translate: a run and its checkpoints, without their networks."""
+
+    run: Path
+    checkpoints: tuple[str, ...]
+    device: str
+    largest_pass: int
+
+    def translators(self) -> Translators:
+        """Load the checkpoints, by epoch: `best` and `last` may be one and the same."""
+        from vsuda_cli.inference import load_translator
+        from vsuda_cli.training.precision import choose_device
+
+        where = choose_device(self.device)
+        found = {}
+        for wanted in self.checkpoints:
+            translator = load_translator(self.run, wanted, where, self.largest_pass)
+            found[translator.epoch] = translator
+        return found
+
+    def stages(self, translators: Translators) -> "Stages":
+        """Return the three stages; what is loaded for one of a run's epochs is for all."""
+        from vsuda_cli.io.pipeline import Stages
+
+        one = next(iter(translators.values()))
+        return Stages(partial(load, one), partial(compute, translators), save)
+
+    def __call__(self) -> "Stages":
+        """Load the checkpoints and return the stages."""
+        return self.stages(self.translators())
 
 
 @dataclass(frozen=True)
@@ -111,19 +142,19 @@ def load(translator: "Translator", source: tuple[Path, Path | None]) -> Pair:
     return Pair(translator.prepare(volume.array, volume.affine, image), on_grid)
 
 
-def compute(pair: Pair, target: "tuple[Translator, tuple[Path, ...]]") -> Pseudo:
+def compute(translators: Translators, pair: Pair, target: Target) -> Pseudo:
     """Translate one image."""
-    return Pseudo(target[0].pseudo(pair.prepared, pair.label).cpu().numpy(), pair)
+    return Pseudo(translators[target[0]].pseudo(pair.prepared, pair.label).cpu().numpy(), pair)
 
 
-def save(pseudo: Pseudo, target: "tuple[Translator, tuple[Path, ...]]") -> "JobResult":
+def save(pseudo: Pseudo, target: Target) -> "JobResult":
     """Write a pseudo-image, after its label map if it has one."""
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.nifti import save_image, save_label
 
-    translator, outputs = target
+    epoch, outputs = target
     affine = pseudo.source.prepared.affine
     if pseudo.source.label is not None:
         save_label(outputs[1], pseudo.source.label, affine)
     save_image(outputs[0], pseudo.array, affine)
-    return JobResult(outputs, {"epoch": translator.epoch})
+    return JobResult(outputs, {"epoch": epoch})

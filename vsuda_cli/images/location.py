@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from vsuda_cli.images.cropping import cut_box, resize_box
-from vsuda_cli.images.pseudo_labels import IGNORED
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -38,6 +37,6 @@ def structure_region(
     return near
 
 
-def background_labels(region: NDArray[np.bool_], shape: Sequence[int]) -> NDArray[np.uint8]:
-    """Return labels of a crop (X, Y, Z): background outside the region, unknown (255) within."""
-    return np.where(cut_middle(region, shape), np.uint8(IGNORED), np.uint8(0))
+def outside_region(region: NDArray[np.bool_], shape: Sequence[int]) -> NDArray[np.bool_]:
+    """Return the voxels of a crop (X, Y, Z) that lie outside the region."""
+    return ~cut_middle(region, shape)

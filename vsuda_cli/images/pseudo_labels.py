@@ -9,18 +9,29 @@ from vsuda_cli.images.components import find_components
 IGNORED = 255
 
 
-def sure_labels(
-    probabilities: NDArray[np.float32], affine: NDArray[np.float64], least: float
-) -> NDArray[np.uint8]:
+def sure_labels(probabilities: NDArray[np.float32], least: float) -> NDArray[np.uint8]:
     """Return the most probable class (X, Y, Z) where it is sure, and 255 everywhere else.
 
-    probabilities: (X, Y, Z, class) of one ear. Left out are voxels whose best class is less
-    probable than `least`, and all but the largest component of each structure: an ear has one of
-    each, and nobody knows what the rest is.
+    probabilities: (X, Y, Z, class). Sure is what has at least the probability `least`.
     """
     labels: NDArray[np.uint8] = probabilities.argmax(axis=-1).astype(np.uint8)
-    sure = probabilities.max(axis=-1) >= least
-    for value in range(1, probabilities.shape[-1]):
-        numbered, found = find_components(labels == value, affine, 26)
-        sure &= (numbered == 0) | (numbered == (found[0].number if found else 0))
-    return np.where(sure, labels, np.uint8(IGNORED))
+    return np.where(probabilities.max(axis=-1) >= least, labels, np.uint8(IGNORED))
+
+
+def one_of_each(labels: NDArray[np.uint8], background: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return one ear's labels (X, Y, Z) with the largest component of each structure alone.
+
+    An ear has one of each; what the others are nobody knows, so they become 255. Where `background`
+    is true there is none for certain: all is 0 there, and a component that has most of its voxels
+    there is none.
+    """
+    result = labels.copy()
+    for value in np.unique(labels):
+        if value in (0, IGNORED):
+            continue
+        numbered, found = find_components(labels == value, np.eye(4), 26)
+        in_background = np.bincount(numbered[background], minlength=len(found) + 1)
+        kept = [one for one in found if 2 * in_background[one.number] <= one.voxels][:1]
+        result[(numbered > 0) & ~np.isin(numbered, [one.number for one in kept])] = IGNORED
+    result[background] = 0
+    return result

@@ -116,7 +116,7 @@ def load_pseudo_item(
         raise VsudaError(probability, problem, f"predict {class_count}, or set --classes")
     if not same_grid(read_geometry(image.path), maps):
         raise VsudaError(probability, f"is on another grid than {image.path.name}", "predict it")
-    label = sure_labels(maps.array, maps.affine, least)
+    label = sure_labels(maps.array, least)
     resampled, _ = resample_label(label, maps.affine, preprocessing.spacing_mm)
     return replace(item, label=torch.from_numpy(resampled))
 
