@@ -1,5 +1,6 @@
 """`vsuda seg-train`: train the 2.5D U-Net on labelled images."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -98,7 +99,9 @@ def seg_train(
             target = segmenting.load_pseudo_labelled(guesses, settings, device)
         if guesses or background:
             target = segmenting.with_known_labels(target, training, settings)
-            samplers["pseudo"] = segmenting.unlabelled_sampler(target, settings, device)
+            # Half as many as labelled ones: what they teach is less, and a step costs as much.
+            half = dataclasses.replace(settings, batch_size=(settings.batch_size + 1) // 2)
+            samplers["pseudo"] = segmenting.unlabelled_sampler(target, half, device)
         if init:
             segmenting.start_from(init, objective.network, settings)
         validate = segmenting.validation_of(lambda: objective.network, kept, settings, device)
