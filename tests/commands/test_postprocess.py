@@ -89,6 +89,7 @@ def test_every_switch_changes_the_result(data):
     assert voxels() == [360, 24, 0, 24]
     assert voxels("--no-height-rule") == [500, 24, 0, 24]
     assert voxels("--max-above-mm", "40") == [500, 24, 0, 24]
+    assert voxels("--max-distance-mm", "0.1") == [0, 24, 0, 24]
     assert voxels("--no-largest") == [360, 24, 0, 25]
     assert voxels("--no-largest", "--no-height-rule") == [860, 24, 0, 25]
     assert voxels("--no-largest", "--smallest-mm3", "2") == [360, 24, 0, 24]
@@ -129,6 +130,7 @@ def test_wrong_words_are_refused(data):
     for words, message in (
         (["--connectivity", 7], "use 6, 18 or 26"),
         (["--classes", "a,b"], "use --no-height-rule"),
+        (["--classes", "a,b", "--no-height-rule", "--max-distance-mm", 8], "of distance is about"),
     ):
         with pytest.raises(VsudaError, match=message):
             call(data / "labels", data / "out", *words)

@@ -110,7 +110,7 @@ def test_strange_names_pass_through(tmp_path: Path, case: str) -> None:
     (file,) = find_labels(tmp_path / "in")
     assert file.case == case
     path = output_path(tmp_path / "out", file.case, "Label")
-    rules = Rules(("VS", "cochlea"), 1, 2, None, True, 0.0, False, 26)
+    rules = Rules(("VS", "cochlea"), max_above_mm=None)
     clean_case(case, [file], None, path, rules)
     assert load_label(path).array.all()
     assert [found.name for found in (tmp_path / "out").iterdir()] == [f"{case}_Label.nii.gz"]

@@ -61,6 +61,37 @@ def test_no_cochlea_is_said_and_the_rule_skipped():
     assert clean(np.zeros_like(labels), AFFINE, Rules(CLASSES))[1:] == ([], [])
 
 
+@pytest.mark.parametrize("angle", [0, 40])
+def test_tumours_far_from_the_cochlea_are_dropped(angle):
+    # The near tumour's nearest voxel is 6 columns of 0.5 mm from the cochlea's; the high one's
+    # nearest 6 columns, 1 row and 14 slices.
+    turn = np.eye(4)
+    turn[:2, :2] = [
+        [np.cos(np.radians(angle)), -np.sin(np.radians(angle))],
+        [np.sin(np.radians(angle)), np.cos(np.radians(angle))],
+    ]
+    affine = turn @ AFFINE
+    far = float(np.linalg.norm([6 * 0.5, 0, 14 * 1.5]))
+    for limit, near_kept, rules_seen in (
+        (3.01, 27, ["distance"]),
+        (2.99, 0, ["distance", "distance"]),
+        (far + 0.01, 48, ["largest"]),
+        (far - 0.01, 27, ["distance"]),
+    ):
+        rules = Rules(CLASSES, max_above_mm=None, max_distance_mm=limit)
+        cleaned, removed, remarks = clean(ear(), affine, rules)
+        assert (cleaned == 1).sum() == near_kept
+        assert [one.rule for one in removed] == rules_seen
+        assert remarks == []
+    assert removed[0].detail == f"{far:.1f} mm from the cochlea"
+    alone = np.where(ear() == 2, 0, ear()).astype(np.uint8)
+    rules = Rules(CLASSES, max_distance_mm=1.0)
+    assert clean(alone, affine, rules)[2] == [
+        "no cochlea, the rule of height is skipped",
+        "no cochlea, the rule of distance is skipped",
+    ]
+
+
 def test_height_is_measured_from_the_largest_cochlea():
     labels = ear()
     labels[20, 18, 22] = 2

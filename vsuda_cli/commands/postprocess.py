@@ -42,6 +42,14 @@ def postprocess(
     height_rule: Annotated[
         bool, typer.Option("--height-rule/--no-height-rule", help="Use the rule above.")
     ] = True,
+    max_distance_mm: Annotated[
+        float | None,
+        typer.Option(
+            "--max-distance-mm",
+            min=0,
+            help="Drop tumour components nowhere nearer to the cochlea; off unless given.",
+        ),
+    ] = None,
     largest: Annotated[
         bool, typer.Option("--largest/--no-largest", help="Keep each class's largest component.")
     ] = True,
@@ -80,13 +88,28 @@ def postprocess(
     names = parse_classes(classes)
     if connectivity not in CONNECTIVITY:
         raise VsudaError(f"--connectivity {connectivity}", "is unknown", "use 6, 18 or 26")
-    if height_rule and not set(CLASSES) <= set(names):
-        problem = f"lacks {' or '.join(CLASSES)}, which the rule of height is about"
-        raise VsudaError(f"--classes {classes}", problem, "name them, or use --no-height-rule")
+    if not set(CLASSES) <= set(names):
+        lacks = f"lacks {' or '.join(CLASSES)}, which the rule of"
+        if height_rule:
+            problem, remedy = f"{lacks} height is about", "name them, or use --no-height-rule"
+            raise VsudaError(f"--classes {classes}", problem, remedy)
+        if max_distance_mm is not None:
+            problem, remedy = f"{lacks} distance is about", "leave --max-distance-mm away"
+            raise VsudaError(f"--classes {classes}", problem, remedy)
     tumour, cochlea = (names.index(c) + 1 if c in names else 0 for c in CLASSES)
     above = MAX_ABOVE_MM if max_above_mm is None else max_above_mm
     limit = above if height_rule else None
-    rules = Rules(names, tumour, cochlea, limit, largest, smallest_mm3, fill_holes, connectivity)
+    rules = Rules(
+        names,
+        tumour,
+        cochlea,
+        max_above_mm=limit,
+        max_distance_mm=max_distance_mm,
+        keep_largest=largest,
+        smallest_mm3=smallest_mm3,
+        fill_holes=fill_holes,
+        connectivity=connectivity,
+    )
     files = find_labels(labels)
     refuse_same_folder(out, [labels] if like is None else [labels, like])
     groups: dict[str, list[CaseFile]] = {}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
 from vsuda_cli.images.geometry import transform
 
@@ -24,13 +25,15 @@ Affine = NDArray[np.float64]
 class Rules:
     """What is removed; labels 1, 2, ... are `classes`.
 
-    `max_above_mm` None: no rule of height. `tumour` and `anchor` are the labels that it is about.
+    `max_above_mm` None: no rule of height; `max_distance_mm` None: none of distance. `tumour` and
+    `anchor` are the labels that these are about.
     """
 
     classes: tuple[str, ...]
     tumour: int = 1
     anchor: int = 2
     max_above_mm: float | None = MAX_ABOVE_MM
+    max_distance_mm: float | None = None
     keep_largest: bool = True
     smallest_mm3: float = 0.0
     fill_holes: bool = False
@@ -62,8 +65,9 @@ def clean(labels: Labels, affine: Affine, rules: Rules) -> tuple[Labels, list[Re
 
     In this order: tumour components whose centre lies more than `max_above_mm` above the centre
     of the largest anchor component are dropped (up is the world's z, however the array is
-    stored); components below `smallest_mm3`; all but each class's largest component; holes are
-    filled. Returns the cleaned map, what was removed, and remarks.
+    stored), then those nowhere nearer to it than `max_distance_mm`; components below
+    `smallest_mm3`; all but each class's largest component; holes are filled. Returns the cleaned
+    map, what was removed, and remarks.
     """
     return _clean_part(labels, np.ones(labels.shape, dtype=np.bool_), affine, rules, "")
 
@@ -142,23 +146,23 @@ def _clean_part(
     removed: list[Removal] = []
     remarks: list[str] = []
     voxel_mm3 = abs(float(np.linalg.det(affine[:3, :3])))
-    anchor_z = _anchor_height(result, affine, rules)
-    if rules.max_above_mm is not None and anchor_z is None and (result == rules.tumour).any():
-        anchor = rules.classes[rules.anchor - 1]
-        remarks.append(f"{where}no {anchor}, the rule of height is skipped")
+    found_anchor = _find_anchor(result, affine, rules)
+    about_anchor = {"height": rules.max_above_mm, "distance": rules.max_distance_mm}
+    for rule, limit in about_anchor.items():
+        if limit is not None and found_anchor is None and (result == rules.tumour).any():
+            anchor = rules.classes[rules.anchor - 1]
+            remarks.append(f"{where}no {anchor}, the rule of {rule} is skipped")
     for value, structure in enumerate(rules.classes, start=1):
         numbered, found = find_components(result == value, affine, rules.connectivity)
         kept: list[Component] = []
         for component in found:
             reason = None
-            above = 0.0 if anchor_z is None else float(component.centre_mm[2]) - anchor_z
-            too_high = rules.max_above_mm is not None and above > rules.max_above_mm
-            if value == rules.tumour and too_high:
-                anchor = rules.classes[rules.anchor - 1]
-                reason = ("height", f"{above:.1f} mm above the {anchor}")
-            elif component.voxels * voxel_mm3 < rules.smallest_mm3:
+            if value == rules.tumour and found_anchor is not None:
+                points = _places(numbered == component.number, affine)
+                reason = _misplaced(component, points, found_anchor, rules)
+            if reason is None and component.voxels * voxel_mm3 < rules.smallest_mm3:
                 reason = ("smallest", f"below {rules.smallest_mm3:g} mm3")
-            elif rules.keep_largest and kept:
+            if reason is None and rules.keep_largest and kept:
                 reason = ("largest", f"the largest has {kept[0].voxels} voxels")
             if reason is None:
                 kept.append(component)
@@ -178,8 +182,39 @@ def _clean_part(
     return result, removed, remarks
 
 
-def _anchor_height(labels: Labels, affine: Affine, rules: Rules) -> float | None:
-    if rules.max_above_mm is None:
+@dataclass(frozen=True)
+class _Anchor:
+    """The largest anchor component: its height and its voxels, in the world."""
+
+    z_mm: float
+    points_mm: cKDTree
+
+
+def _find_anchor(labels: Labels, affine: Affine, rules: Rules) -> _Anchor | None:
+    if rules.max_above_mm is None and rules.max_distance_mm is None:
         return None
-    _, found = find_components(labels == rules.anchor, affine, rules.connectivity)
-    return float(found[0].centre_mm[2]) if found else None
+    numbered, found = find_components(labels == rules.anchor, affine, rules.connectivity)
+    if not found:
+        return None
+    points = _places(numbered == found[0].number, affine)
+    return _Anchor(float(found[0].centre_mm[2]), cKDTree(points))
+
+
+def _places(mask: NDArray[np.bool_], affine: Affine) -> NDArray[np.float64]:
+    """Return the world coordinates (n, 3) of a mask's voxels."""
+    return transform(affine, np.argwhere(mask).astype(np.float64))
+
+
+def _misplaced(
+    component: Component, points_mm: NDArray[np.float64], anchor: _Anchor, rules: Rules
+) -> tuple[str, str] | None:
+    """Return the rule that a tumour component breaks by its place, and how; None if it does not."""
+    name = rules.classes[rules.anchor - 1]
+    above = float(component.centre_mm[2]) - anchor.z_mm
+    if rules.max_above_mm is not None and above > rules.max_above_mm:
+        return "height", f"{above:.1f} mm above the {name}"
+    if rules.max_distance_mm is not None:
+        distance = float(anchor.points_mm.query(points_mm)[0].min())
+        if distance > rules.max_distance_mm:
+            return "distance", f"{distance:.1f} mm from the {name}"
+    return None
