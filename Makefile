@@ -29,7 +29,7 @@ $(VENV)/installed-test: $(VENV)/installed
 demo: $(VENV)/installed
 	$(BIN)/vsuda phantom $(DEMO)/data --size tiny --workers 2 --skip-existing
 	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory -j2 -f examples/paper/Makefile \
-	  VSUDA=$(BIN)/vsuda DATA=$(DEMO)/data OUT=$(DEMO)/work PRESET=small INPLANE=1.0 \
+	  VSUDA=$(BIN)/vsuda DATA=$(DEMO)/data OUT=$(DEMO)/work PRESET=small INPLANE=1.0 WORKERS=2 \
 	  EPOCHS_2D='8 last' EPOCHS_3D='4 last' \
 	  CURVE='$(RANGES)' ADAPT='--set structure_share=0.5 $(RANGES)' all
 	@echo "report: $(DEMO)/work/report.html"

@@ -126,6 +126,15 @@ def test_a_label_beside_its_scan_in_space_fails(data):
     assert "lies outside" in result.stderr
 
 
+def test_an_ear_whose_labels_the_other_has_already_is_no_error(data):
+    # Both crops reach over the middle; all that is found in one lies within what the other found.
+    right = load_label(data / "labels" / "a_R_Label.nii.gz")
+    save_label(data / "labels" / "a_L_Label.nii.gz", right.array, right.affine)
+    result = call(data / "labels", data / "out", "--like", data / "scans")
+    assert result.exit_code == 0
+    assert load_label(data / "out" / "a_Label.nii.gz").array.any()
+
+
 def test_wrong_words_are_refused(data):
     for words, message in (
         (["--connectivity", 7], "use 6, 18 or 26"),

@@ -9,8 +9,8 @@ from scipy import ndimage
 from vsuda_cli.images.phantom_anatomy import (
     COCHLEA_MM,
     FUNDUS_MM,
-    LABELS,
     PORUS_MM,
+    STRUCTURES,
     Tissue,
     Tumour,
     average_anatomy,
@@ -64,7 +64,7 @@ def test_the_labyrinth_is_no_part_of_the_cochlea():
     tissue, affine = ear(spacing=0.25, low=(20, -24, -18), size=(22, 30, 22))
     cochlea = world(tissue == Tissue.COCHLEA, affine)
     labyrinth = world(tissue == Tissue.PERILYMPH, affine)
-    assert Tissue.PERILYMPH not in LABELS
+    assert Tissue.PERILYMPH not in STRUCTURES["cochlea"]
     assert len(labyrinth) > 0.3 * len(cochlea)
     # Behind the cochlea, and for each of the three rings a hole that it encloses.
     assert labyrinth[:, 1].mean() < cochlea[:, 1].mean() - 5
@@ -104,7 +104,7 @@ def test_some_are_cystic_within():
     assert cyst.sum() > 0.03 * (tissue == Tissue.TUMOUR).sum()
     beside = ndimage.binary_dilation(cyst) & ~cyst
     assert np.mean(tissue[beside] == Tissue.TUMOUR) > 0.8
-    assert LABELS[Tissue.CYST] == LABELS[Tissue.TUMOUR] == 1
+    assert set(STRUCTURES["VS"]) == {Tissue.CYST, Tissue.TUMOUR}
 
 
 @pytest.mark.parametrize("largest", [9.0, 28.0, 40.0])
@@ -115,7 +115,7 @@ def test_the_ear_box_holds_the_largest_tumour(largest):
             lobe = tuple(float(sign * (axis == i)) for i in range(3))
             tumour = a_tumour(largest, lobe=lobe, elongation=1.0 + 0.2 * sign)
             tissue, affine = ear(tumour, spacing=1.0, shift=(1.5 * sign,) * 3)
-            labelled = world(np.isin(tissue, list(LABELS)), affine)
+            labelled = world(np.isin(tissue, STRUCTURES["VS"] + STRUCTURES["cochlea"]), affine)
             assert np.all(labelled.min(axis=0) > low)
             assert np.all(labelled.max(axis=0) < high)
 

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from vsuda_cli.images import phantom_scan
-from vsuda_cli.images.phantom_anatomy import LABELS, Tissue
+from vsuda_cli.images.phantom_anatomy import STRUCTURES, Tissue
 from vsuda_cli.images.phantom_scan import CONTRASTS, GREYS, SIZES, Grids, make_atlas, make_scan
 
 # The same heads on coarser grids, for speed.
@@ -71,7 +71,7 @@ def test_no_monotone_map_turns_one_contrast_into_the_other():
     assert abs(tumour[0] - sinus[0]) < 0.05 < 0.3 < tumour[1] - sinus[1]
     assert abs(fluid[0] - bone[0]) < 0.1 < 0.8 < fluid[1] - bone[1]
     assert GREYS[Tissue.PERILYMPH] == GREYS[Tissue.COCHLEA]
-    assert Tissue.PERILYMPH not in LABELS
+    assert Tissue.PERILYMPH not in STRUCTURES["cochlea"]
 
 
 def test_the_scans_show_the_contrasts():

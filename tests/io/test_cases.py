@@ -168,6 +168,7 @@ def test_output_folder_must_not_be_an_input(tmp_path: Path) -> None:
         ("a_R", True),
         ("a_L", True),
         ("a_R_e080", True),
+        ("a_R_e001_e080", True),
         ("a", False),
         ("a_e080", False),
         ("R", False),

@@ -10,11 +10,11 @@ from vsuda_cli.options import BatchOptions, expand_options
 if TYPE_CHECKING:
     from vsuda_cli.io.batch import JobResult
 
-# Folder, tag, folder of labels, and the first case's number, as crossMoDA 2021 counts.
+# Folder, folder of labels, and the first case's number, as crossMoDA 2021 counts.
 SPLITS = (
-    ("source_training", "ceT1", "source_training", 1),
-    ("target_training", "hrT2", "target_training_labels", 106),
-    ("target_validation", "hrT2", "target_validation_labels", 211),
+    ("source_training", "source_training", 1),
+    ("target_training", "target_training_labels", 106),
+    ("target_validation", "target_validation_labels", 211),
 )
 
 
@@ -22,17 +22,26 @@ SPLITS = (
 def phantom(
     out: Annotated[Path, typer.Argument(help="Folder for the data set.")],
     options: BatchOptions,
-    source: Annotated[int, typer.Option("--source", min=1, help="Labelled ceT1 heads.")] = 8,
-    target: Annotated[int, typer.Option("--target", min=1, help="hrT2 heads to adapt to.")] = 8,
-    validation: Annotated[
-        int, typer.Option("--validation", min=1, help="hrT2 heads to score on.")
-    ] = 4,
+    source: Annotated[int, typer.Option("--source", min=1, help="Labelled heads.")] = 8,
+    target: Annotated[int, typer.Option("--target", min=1, help="Heads to adapt to.")] = 8,
+    validation: Annotated[int, typer.Option("--validation", min=1, help="Heads to score on.")] = 4,
     size: Annotated[
         str, typer.Option("--size", metavar="tiny|roi|full", help="Voxel and field size.")
     ] = "tiny",
+    structures: Annotated[
+        str,
+        typer.Option(
+            "--structures", help="What is labelled 1, 2, ...: VS, cochlea, labyrinth, nerve."
+        ),
+    ] = "VS,cochlea",
+    mirrored: Annotated[
+        bool, typer.Option("--mirrored", help="Labelled hrT2 heads, and ceT1 heads to adapt to.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")] = 0,
 ) -> None:
     """Make up heads with tumours and inner ears, to try everything on.
+
+    Labelled ones as ceT1, those to adapt to and to score on as hrT2 scans.
 
     Labels of both target sets are written to folders of their own, for scoring and for an upper
     bound. The same seed gives the same bytes, whatever the number of workers.
@@ -40,17 +49,26 @@ def phantom(
     Example: vsuda phantom data --size tiny
     """
     from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.commands.structures import parse_classes
     from vsuda_cli.errors import VsudaError
+    from vsuda_cli.images.phantom_anatomy import STRUCTURES
     from vsuda_cli.images.phantom_scan import SIZES
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import output_path
 
     if size not in SIZES:
         raise VsudaError(f"--size {size}", "is unknown", f"use one of {', '.join(SIZES)}")
+    names = parse_classes(structures, "--structures")
+    for name in names:
+        if name not in STRUCTURES:
+            problem = f"holds {name}, which is unknown"
+            raise VsudaError("--structures", problem, f"choose of {', '.join(STRUCTURES)}")
+    labelled, other = ("hrT2", "ceT1") if mirrored else ("ceT1", "hrT2")
     jobs = []
     following = 1
     for number, (count, split) in enumerate(zip((source, target, validation), SPLITS, strict=True)):
-        folder, tag, labels, first = split
+        folder, labels, first = split
+        tag = labelled if number == 0 else other
         # More cases than crossMoDA has push the later splits' numbers on: no two cases share one.
         first = max(first, following)
         following = first + count
@@ -60,7 +78,7 @@ def phantom(
                 output_path(out / folder, case, tag),
                 output_path(out / labels, case, "Label"),
             )
-            jobs.append(Job(case, outputs, (size, outputs, tag, (seed, number, index))))
+            jobs.append(Job(case, outputs, (size, outputs, tag, (seed, number, index), names)))
     atlas = (
         output_path(out / "atlas", "atlas", "ceT1"),
         output_path(out / "atlas", "atlas", "ROI"),
@@ -70,7 +88,11 @@ def phantom(
 
 
 def make_case(
-    size: str, outputs: tuple[Path, ...], contrast: str = "", seed: tuple[int, ...] = ()
+    size: str,
+    outputs: tuple[Path, ...],
+    contrast: str = "",
+    seed: tuple[int, ...] = (),
+    structures: tuple[str, ...] = (),
 ) -> "JobResult":
     """Write one made-up scan and its label map; without a contrast the atlas and its box."""
     import numpy as np
@@ -80,7 +102,7 @@ def make_case(
     from vsuda_cli.io.nifti import save_image, save_label
 
     if contrast:
-        made = make_scan(SIZES[size], contrast, np.random.default_rng(seed))
+        made = make_scan(SIZES[size], contrast, np.random.default_rng(seed), structures)
     else:
         made = make_atlas(SIZES[size])
     save_image(outputs[0], made.image, made.affine)

@@ -144,7 +144,7 @@ def clean_case(
     """Clean the label maps of one case; with a scan, merge them on its grid."""
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.images import components
-    from vsuda_cli.images.cropping import place_back
+    from vsuda_cli.images.cropping import covered_box, place_back
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.nifti import load_label, read_geometry, save_label
 
@@ -164,10 +164,9 @@ def clean_case(
         if grid is None:
             save_label(out, cleaned, label.affine)
             continue
-        before = 0 if merged is None else int((merged > 0).sum())
-        merged = place_back(cleaned, label.affine, grid.shape[:3], grid.affine, merged)
-        if cleaned.any() and int((merged > 0).sum()) == before:
+        if 0 in covered_box(label.shape, label.affine, grid.shape[:3], grid.affine)[1]:
             raise VsudaError(part.path, f"lies outside {scan}", "check that they belong together")
+        merged = place_back(cleaned, label.affine, grid.shape[:3], grid.affine, merged)
     if grid is not None and merged is not None:
         save_label(out, merged, grid.affine)
     return JobResult((out,), {"removed": removed}, tuple(notes))

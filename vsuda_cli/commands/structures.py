@@ -4,7 +4,7 @@ from vsuda_cli.config import CLASSES
 from vsuda_cli.errors import VsudaError
 
 
-def parse_classes(text: str | None) -> tuple[str, ...]:
+def parse_classes(text: str | None, option: str = "--classes") -> tuple[str, ...]:
     """Return the names of labels 1, 2, ...; the challenge's when `text` is None.
 
     Raises VsudaError for empty or repeated names.
@@ -13,5 +13,5 @@ def parse_classes(text: str | None) -> tuple[str, ...]:
         return CLASSES
     names = tuple(name.strip() for name in text.split(","))
     if not all(names) or len(set(names)) < len(names):
-        raise VsudaError(f"--classes {text}", "is no list of different names", "write VS,cochlea")
+        raise VsudaError(f"{option} {text}", "is no list of different names", "write VS,cochlea")
     return names

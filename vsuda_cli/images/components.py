@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from vsuda_cli.images.cropping import world_points
 from vsuda_cli.images.geometry import transform
 
 # [paper] 15 voxels along z, at the training spacing of 1.5 mm.
@@ -158,7 +159,7 @@ def _clean_part(
         for component in found:
             reason = None
             if value == rules.tumour and found_anchor is not None:
-                points = _places(numbered == component.number, affine)
+                points = world_points(numbered == component.number, affine)
                 reason = _misplaced(component, points, found_anchor, rules)
             if reason is None and component.voxels * voxel_mm3 < rules.smallest_mm3:
                 reason = ("smallest", f"below {rules.smallest_mm3:g} mm3")
@@ -196,13 +197,8 @@ def _find_anchor(labels: Labels, affine: Affine, rules: Rules) -> _Anchor | None
     numbered, found = find_components(labels == rules.anchor, affine, rules.connectivity)
     if not found:
         return None
-    points = _places(numbered == found[0].number, affine)
+    points = world_points(numbered == found[0].number, affine)
     return _Anchor(float(found[0].centre_mm[2]), cKDTree(points))
-
-
-def _places(mask: NDArray[np.bool_], affine: Affine) -> NDArray[np.float64]:
-    """Return the world coordinates (n, 3) of a mask's voxels."""
-    return transform(affine, np.argwhere(mask).astype(np.float64))
 
 
 def _misplaced(

@@ -52,8 +52,13 @@ class Tissue(IntEnum):
     MUSCLE = 16
 
 
-# Label of each tissue: 1 VS, cysts included, 2 cochlea; all other tissue is background.
-LABELS = {Tissue.TUMOUR: 1, Tissue.CYST: 1, Tissue.COCHLEA: 2, Tissue.MODIOLUS: 2}
+# What can be labelled, and the tissues that it is made of.
+STRUCTURES = {
+    "VS": (Tissue.TUMOUR, Tissue.CYST),
+    "cochlea": (Tissue.COCHLEA, Tissue.MODIOLUS),
+    "labyrinth": (Tissue.PERILYMPH,),
+    "nerve": (Tissue.NERVE,),
+}
 
 
 @dataclass(frozen=True)

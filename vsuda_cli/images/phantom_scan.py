@@ -1,5 +1,6 @@
 """What a scanner makes of a made-up head: grid, contrast, bias field, Rician noise."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from vsuda_cli.images.phantom_anatomy import (
     FINE_MIDDLE_MM,
     FINE_REACH_MM,
-    LABELS,
+    STRUCTURES,
     Anatomy,
     Tissue,
     average_anatomy,
@@ -102,8 +103,13 @@ class Phantom:
     affine: NDArray[np.float64]
 
 
-def make_scan(size: Size, contrast: str, random: np.random.Generator) -> Phantom:
-    """Return a random head as a `ceT1` or `hrT2` scan."""
+def make_scan(
+    size: Size,
+    contrast: str,
+    random: np.random.Generator,
+    structures: Sequence[str] = ("VS", "cochlea"),
+) -> Phantom:
+    """Return a random head as a `ceT1` or `hrT2` scan, its `structures` labelled 1, 2, ..."""
     anatomy = random_anatomy(random, *size.tumour_mm)
     grids = size.source if contrast == CONTRASTS[0] else size.target
     shape = grids.matrices[random.integers(len(grids.matrices))]
@@ -111,7 +117,8 @@ def make_scan(size: Size, contrast: str, random: np.random.Generator) -> Phantom
     affine = _scan_affine(shape, (pixel, pixel, random.uniform(*grids.slice_mm)), random)
     # The head lies in the scanner with its own proportions.
     proportions = np.diag([*random.normal(1, 0.035, 3).clip(0.92, 1.08), 1.0])
-    image, label = _scan(anatomy, np.linalg.inv(proportions) @ affine, shape, contrast, random)
+    to_anatomy = np.linalg.inv(proportions) @ affine
+    image, label = _scan(anatomy, to_anatomy, shape, contrast, structures, random)
     return Phantom(image, label, affine)
 
 
@@ -122,7 +129,7 @@ def make_atlas(size: Size) -> Phantom:
     pixel = size.source.field_mm[0] / shape[0]
     affine = np.diag([pixel, pixel, size.source.slice_mm[0], 1.0])
     affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2) + (0, 0, -6)
-    image, _ = _scan(average_anatomy(), affine, shape, CONTRASTS[0], random)
+    image, _ = _scan(average_anatomy(), affine, shape, CONTRASTS[0], (), random)
     low, high = (np.linalg.inv(affine) @ (*corner, 1.0) for corner in ear_box_mm(size.tumour_mm[1]))
     box = np.zeros(shape, dtype=np.uint8)
     start = np.maximum(np.floor(low[:3]), 0).astype(int)
@@ -148,6 +155,7 @@ def _scan(
     to_anatomy: NDArray[np.float64],
     shape: tuple[int, int, int],
     contrast: str,
+    structures: Sequence[str],
     random: np.random.Generator,
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """Return image and label map of a head on a grid given in anatomical mm."""
@@ -158,13 +166,16 @@ def _scan(
     column = CONTRASTS.index(contrast)
     greys = np.array([GREYS[tissue][column] for tissue in Tissue], dtype=np.float32)
     greys *= random.uniform(0.93, 1.07, len(greys)).astype(np.float32)
-    labels = np.array([LABELS.get(tissue, 0) for tissue in Tissue], dtype=np.uint8)
+    labels = np.zeros(len(Tissue), dtype=np.uint8)
+    for value, structure in enumerate(structures, start=1):
+        for tissue in STRUCTURES[structure]:
+            labels[list(Tissue).index(tissue)] = value
     image, label = greys[canvas.tissue], labels[canvas.tissue]
     for side in (-1, 1):
         box, fine = _fine_ear(canvas, anatomy, to_anatomy, side)
         if fine is not None:
             image[box] = _block_mean(greys[fine.tissue])
-            label[box] = _block_label(labels[fine.tissue])
+            label[box] = _block_label(labels[fine.tissue], len(structures) + 1)
     return _acquire(image, random), label
 
 
@@ -205,9 +216,9 @@ def _block_mean(fine: NDArray[np.float32]) -> NDArray[np.float32]:
     return mean
 
 
-def _block_label(fine: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the label that most fine voxels have."""
-    shares = [(_blocks(fine) == value).sum(axis=-1) for value in range(3)]
+def _block_label(fine: NDArray[np.uint8], count: int) -> NDArray[np.uint8]:
+    """Return the label, of 0 to `count` - 1, that most fine voxels have."""
+    shares = [(_blocks(fine) == value).sum(axis=-1) for value in range(count)]
     most: NDArray[np.uint8] = np.argmax(shares, axis=0).astype(np.uint8)
     return most
 

@@ -16,7 +16,7 @@ PROBABILITY = "Probability"
 ROI = "ROI"
 NOT_IMAGES = frozenset({LABEL, PROBABILITY, ROI})
 # The case of one ear's crop, or of a pseudo-image made from it.
-_CROP = re.compile(r"_[RL](_e\d+)?$")
+_CROP = re.compile(r"_[RL](_e\d+)*$")
 
 Item = TypeVar("Item")
 
@@ -48,7 +48,10 @@ def parse_name(path: Path) -> CaseFile:
 
 
 def is_crop(case: str) -> bool:
-    """Tell by its case id whether an image is the crop of one ear: `a_R`, or `a_R_e080`."""
+    """Tell by its case id whether an image is the crop of one ear, as `a_R` is.
+
+    Its translations are too: `a_R_e080`, and of that one, `a_R_e080_e012`.
+    """
     return _CROP.search(case) is not None
 
 
