@@ -246,10 +246,12 @@ _SMALL_TRANSLATION: dict[str, Any] = {
 SMALL: dict[type, dict[str, Any]] = {
     TranslationSettings: _SMALL_TRANSLATION,
     SegmentationSettings: {**_SMALL_SEGMENTATION, "epochs": 16, "learning_rate": 2e-3},
-    MeanTeacherSettings: {**_SMALL_SEGMENTATION, "epochs": 6, "learning_rate": 5e-4},
+    MeanTeacherSettings: {**_SMALL_SEGMENTATION, "epochs": 4, "learning_rate": 5e-4},
     CutSegSettings: {
         **_SMALL_SEGMENTATION,
-        "epochs": 6,
+        # A whole stack is translated for every patch.
+        "batch_size": 1,
+        "epochs": 8,
         "fine_tune_epochs": 2,
         "gan_slices": 2,
         "learning_rate": 1e-3,
@@ -257,7 +259,7 @@ SMALL: dict[type, dict[str, Any]] = {
 }
 SMALL_THREE_DIMENSIONAL: dict[str, Any] = {
     "patch_size": (48, 48, 8),
-    "epochs": 8,
+    "epochs": 5,
     "steps_per_epoch": 10,
     "batch_size": 1,
 }
