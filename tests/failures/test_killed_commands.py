@@ -146,7 +146,8 @@ def test_killed_at_random_moments_and_rerun(
         found = contents(out) if out.exists() else {}
         assert all(found[name] == expected[name] for name in found if not name.startswith("."))
         unfinished.add(len(found))
-        finish(out)
+        # A machine that has less to do than before is faster: later moments come sooner.
+        seconds = min(seconds, finish(out))
         assert contents(out) == expected
         shutil.rmtree(out)
     # The moments fell before, into and between the cases, however fast the machine is.
