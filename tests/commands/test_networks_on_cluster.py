@@ -1,20 +1,14 @@
 """Predicting and translating by a cluster's workers: the bytes of one process."""
 
-import logging
 from pathlib import Path
 
-import pytest
+from command_line import contents
+from dask_site import site
 from one_command import caller
 from tiny_runs import save_images, segmenter_run, translator_run
 
 from vsuda_cli.commands.predict import predict
 from vsuda_cli.commands.translate_export import translate_export
-
-distributed = pytest.importorskip("distributed")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_workers_load_the_runs_and_write_the_same_bytes(tmp_path: Path) -> None:
@@ -22,15 +16,8 @@ def test_workers_load_the_runs_and_write_the_same_bytes(tmp_path: Path) -> None:
     save_images(images, ["a_L", "b_R", "c_R"], (24, 20, 8), (0.9, 0.8, 1.6))
     segmenter_run(tmp_path / "run", epoch=4)
     translator_run(tmp_path / "translator", epoch=7)
-    with distributed.LocalCluster(
-        n_workers=1,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-    ) as site:
-        cluster = ("--dask", site.scheduler_address)
+    with site(workers=1) as started:
+        cluster = ("--dask", started.scheduler_address)
         for command, run, more in (
             (predict, "run", ("--probabilities",)),
             (translate_export, "translator", ()),
@@ -39,5 +26,5 @@ def test_workers_load_the_runs_and_write_the_same_bytes(tmp_path: Path) -> None:
             caller(command)(tmp_path / run, images, here, *more)
             result = caller(command)(tmp_path / run, images, there, *more, *cluster)
             assert result.exit_code == 0
-            assert files(there) == files(here)
+            assert contents(there) == contents(here)
             assert sorted(result.stdout.split()) == sorted(map(str, there.iterdir()))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import contents
 from one_command import caller
 from synthetic_head import RIGHT_MM, TUMOUR_MM, head
 from tiny_runs import SEGMENTATION, save_images, segmenter_run, translator_run
@@ -24,10 +25,6 @@ from vsuda_cli.training import checkpoint
 from vsuda_cli.training.run import choose_weights
 
 call = caller(predict)
-
-
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -114,15 +111,15 @@ def test_pixels_route_images_to_one_of_two_runs(data, tmp_path):
 
 def test_a_second_run_changes_no_byte_and_existing_output_is_refused(data, tmp_path):
     call(data / "run", data / "images", tmp_path, "--probabilities")
-    before = files(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(VsudaError, match="exists already"):
         call(data / "run", data / "images", tmp_path)
     (tmp_path / "b_Label.nii.gz").write_bytes(b"half")
     result = call(data / "run", data / "images", tmp_path, "--probabilities", "--skip-existing")
     assert len(result.stdout.splitlines()) == 2
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
     call(data / "run", data / "images", tmp_path, "--probabilities", "--force")
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_a_bad_image_fails_alone(data, tmp_path):
@@ -130,7 +127,7 @@ def test_a_bad_image_fails_alone(data, tmp_path):
     (tmp_path / "images" / "b_hrT2.nii.gz").write_bytes(b"no image")
     result = call(data / "run", tmp_path / "images", tmp_path / "out")
     assert result.exit_code == 1
-    assert sorted(files(tmp_path / "out")) == ["a_Label.nii.gz", "c_Label.nii.gz"]
+    assert sorted(contents(tmp_path / "out")) == ["a_Label.nii.gz", "c_Label.nii.gz"]
     assert "b_hrT2.nii.gz: is not a readable NIfTI file" in result.stderr
 
 
@@ -168,7 +165,11 @@ def test_ranks_and_shards_share_the_images(data, tmp_path, monkeypatch):
         monkeypatch.setenv("RANK", str(rank))
         result = call(data / "run", data / "images", tmp_path / "ranks")
         assert len(result.stdout.splitlines()) == count
-    assert files(tmp_path / "ranks") == files(tmp_path / "whole") == files(tmp_path / "shards")
+    assert (
+        contents(tmp_path / "ranks")
+        == contents(tmp_path / "whole")
+        == contents(tmp_path / "shards")
+    )
     # A page of one process's share would pass for all.
     with pytest.raises(VsudaError, match="--skip-existing"):
         call(data / "run", data / "images", tmp_path / "x", "--report", tmp_path / "r.html")
@@ -202,7 +203,7 @@ def test_torchrun_shares_the_images(data, tmp_path):
     )
     assert len(done.stdout.splitlines()) == 4
     assert "process 2 of 2 takes 2 of 4" in done.stderr
-    assert files(tmp_path / "ranks") == files(tmp_path / "whole")
+    assert contents(tmp_path / "ranks") == contents(tmp_path / "whole")
 
 
 def test_training_tells_whether_it_saw_crops(tmp_path):
@@ -283,4 +284,4 @@ def test_whole_scans_need_an_atlas_and_crops_do_not(scans, tmp_path):
     # With an atlas at hand, crops are still taken as they are.
     call(folder / "run", folder / "crops", tmp_path / "with", *atlas)
     call(folder / "run", folder / "crops", tmp_path / "without")
-    assert files(tmp_path / "with") == files(tmp_path / "without")
+    assert contents(tmp_path / "with") == contents(tmp_path / "without")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import contents
 from one_command import caller
 from tiny_runs import (
     PREPROCESSING,
@@ -37,10 +38,6 @@ AFFINE = np.diag([0.9, 0.8, 1.6, 1.0])
 call = caller(translate_export)
 
 
-def files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     """A run with three epochs, two labelled sources and one without label."""
@@ -64,7 +61,7 @@ def test_the_best_epoch_is_written_with_labels_on_its_grid(data, tmp_path):
         ("b_R_e007", 7),
         ("c_e007", 7),
     ]
-    assert sorted(files(tmp_path)) == [
+    assert sorted(contents(tmp_path)) == [
         "a_L_e007_Label.nii.gz",
         "a_L_e007_hrT2.nii.gz",
         "b_R_e007_Label.nii.gz",
@@ -116,8 +113,8 @@ def test_several_epochs_in_one_call(data, tmp_path, monkeypatch):
     assert sorted(loaded) == ["a_L_ceT1.nii.gz", "b_R_ceT1.nii.gz", "c_ceT1.nii.gz"]
     for epoch in ("3", "7", "12"):
         call(data / "run", data / "source", tmp_path / "apart", "--checkpoint", epoch)
-    together = files(tmp_path / "together")
-    assert together == files(tmp_path / "apart")
+    together = contents(tmp_path / "together")
+    assert together == contents(tmp_path / "apart")
     assert len({together[f"c_e{epoch}_hrT2.nii.gz"] for epoch in ("003", "007", "012")}) == 3
 
 
@@ -146,7 +143,7 @@ def test_a_run_of_cutseg_translates_too(data, tmp_path):
     settings = config.CutSegSettings(preprocessing=PREPROCESSING)
     save_run(run, "cutseg-train", {"generator": generator}, settings, epoch=5, **more)
     call(run, data / "source", tmp_path / "out")
-    assert "b_R_e005_Label.nii.gz" in files(tmp_path / "out")
+    assert "b_R_e005_Label.nii.gz" in contents(tmp_path / "out")
 
 
 def test_a_label_on_another_grid_fails_alone(data, tmp_path):
@@ -156,20 +153,20 @@ def test_a_label_on_another_grid_fails_alone(data, tmp_path):
     result = call(data / "run", tmp_path / "source", tmp_path / "out", *words)
     assert result.exit_code == 1
     assert result.stderr.count("a_Label.nii.gz: is on another grid than a_ceT1.nii.gz") == 2
-    assert sorted(files(tmp_path / "out")) == ["b_e003_hrT2.nii.gz", "b_e007_hrT2.nii.gz"]
+    assert sorted(contents(tmp_path / "out")) == ["b_e003_hrT2.nii.gz", "b_e007_hrT2.nii.gz"]
 
 
 def test_existing_output_is_refused_kept_or_made_again(data, tmp_path):
     call(data / "run", data / "source", tmp_path)
-    before = files(tmp_path)
+    before = contents(tmp_path)
     with pytest.raises(VsudaError, match="exists already"):
         call(data / "run", data / "source", tmp_path)
     (tmp_path / "b_R_e007_Label.nii.gz").unlink()
     result = call(data / "run", data / "source", tmp_path, "--skip-existing")
     assert len(result.stdout.splitlines()) == 2
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
     call(data / "run", data / "source", tmp_path, "--force")
-    assert files(tmp_path) == before
+    assert contents(tmp_path) == before
 
 
 def test_shards_and_ranks_share_the_work(data, tmp_path, monkeypatch):
@@ -182,7 +179,11 @@ def test_shards_and_ranks_share_the_work(data, tmp_path, monkeypatch):
     for rank in (0, 1):
         monkeypatch.setenv("RANK", str(rank))
         call(*words, tmp_path / "ranks", *epochs)
-    assert files(tmp_path / "whole") == files(tmp_path / "shards") == files(tmp_path / "ranks")
+    assert (
+        contents(tmp_path / "whole")
+        == contents(tmp_path / "shards")
+        == contents(tmp_path / "ranks")
+    )
 
 
 def test_dry_run_and_what_is_refused(data, tmp_path):

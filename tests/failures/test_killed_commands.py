@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import contents
 from synthetic_head import head
 
 from vsuda_cli.io.nifti import is_whole, save_image, save_label
@@ -89,14 +90,6 @@ def server(tmp_path: Path) -> Iterator[Server]:
     yield started
     started.process.kill()
     started.process.wait()
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 def require_whole_files(folder: Path) -> None:

@@ -1,6 +1,5 @@
 """Cases over a real dask scheduler: failures, killed workers, other versions, a lost scheduler."""
 
-import logging
 import os
 import signal
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask_site
 import pytest
 
 from vsuda_cli.errors import VsudaError
@@ -18,7 +18,6 @@ from vsuda_cli.io import atomic, cluster
 from vsuda_cli.io.batch import Failure, Job, JobResult
 from vsuda_cli.io.workers import run
 
-distributed = pytest.importorskip("distributed")
 dask = pytest.importorskip("dask")
 
 
@@ -53,17 +52,9 @@ def messages(found: dict[str, JobResult | Failure]) -> dict[str, str]:
     return {case: r.message for case, r in found.items() if isinstance(r, Failure)}
 
 
-@pytest.fixture(scope="module")
-def site() -> Iterator[Any]:
-    """A scheduler with two worker processes on loopback, as a site would start them."""
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-    ) as started:
+@pytest.fixture(scope="module", name="site")
+def _site() -> Iterator[Any]:
+    with dask_site.site(workers=2) as started:
         yield started
 
 

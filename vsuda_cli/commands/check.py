@@ -36,15 +36,14 @@ def check(
     Example: vsuda check source_training target_training --fix repaired
     """
     from vsuda_cli.commands.running import finish, run_cases
-    from vsuda_cli.commands.segmenting import class_names
-    from vsuda_cli.config import CLASSES
+    from vsuda_cli.commands.structures import parse_classes
     from vsuda_cli.io.batch import Failure, Job
     from vsuda_cli.io.cases import refuse_same_folder, take_shard
     from vsuda_cli.io.inspection import ERROR, inspect_folder, nifti_files
     from vsuda_cli.io.workers import run
 
     console.set_up_logging(options.quiet, options.verbose)
-    count = len(class_names(classes) or CLASSES) + 1
+    count = len(parse_classes(classes)) + 1
     files = {folder: nifti_files(folder) for folder in folders}
     if fix is not None:
         refuse_same_folder(fix, folders)

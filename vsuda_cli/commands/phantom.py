@@ -29,11 +29,13 @@ def phantom(
         str, typer.Option("--size", metavar="tiny|roi|full", help="Voxel and field size.")
     ] = "tiny",
     structures: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--structures", help="What is labelled 1, 2, ...: VS, cochlea, labyrinth, nerve."
+            "--structures",
+            help="What is labelled 1, 2, ...: of VS, cochlea, labyrinth, nerve. "
+            "[default: VS,cochlea]",
         ),
-    ] = "VS,cochlea",
+    ] = None,
     mirrored: Annotated[
         bool, typer.Option("--mirrored", help="Labelled hrT2 heads, and ceT1 heads to adapt to.")
     ] = False,
@@ -41,10 +43,9 @@ def phantom(
 ) -> None:
     """Make up heads with tumours and inner ears, to try everything on.
 
-    Labelled ones as ceT1, those to adapt to and to score on as hrT2 scans.
-
-    Labels of both target sets are written to folders of their own, for scoring and for an upper
-    bound. The same seed gives the same bytes, whatever the number of workers.
+    Labelled heads are ceT1 scans, those to adapt to and to score on hrT2 scans. Labels of both
+    target sets are written to folders of their own, for scoring and for an upper bound. The same
+    seed gives the same bytes, whatever the number of workers.
 
     Example: vsuda phantom data --size tiny
     """
@@ -52,7 +53,7 @@ def phantom(
     from vsuda_cli.commands.structures import parse_classes
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.images.phantom_anatomy import STRUCTURES
-    from vsuda_cli.images.phantom_scan import SIZES
+    from vsuda_cli.images.phantom_scan import CONTRASTS, SIZES
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import output_path
 
@@ -63,7 +64,7 @@ def phantom(
         if name not in STRUCTURES:
             problem = f"holds {name}, which is unknown"
             raise VsudaError("--structures", problem, f"choose of {', '.join(STRUCTURES)}")
-    labelled, other = ("hrT2", "ceT1") if mirrored else ("ceT1", "hrT2")
+    labelled, other = CONTRASTS[::-1] if mirrored else CONTRASTS
     jobs = []
     following = 1
     for number, (count, split) in enumerate(zip((source, target, validation), SPLITS, strict=True)):

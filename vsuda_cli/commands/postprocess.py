@@ -142,9 +142,13 @@ def clean_case(
     case: str, parts: "Sequence[CaseFile]", scan: Path | None, out: Path, rules: "Rules"
 ) -> "JobResult":
     """Clean the label maps of one case; with a scan, merge them on its grid."""
+    from functools import partial
+
+    import numpy as np
+
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.images import components
-    from vsuda_cli.images.cropping import covered_box, place_back
+    from vsuda_cli.images.cropping import place_back
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.nifti import load_label, read_geometry, save_label
 
@@ -164,9 +168,12 @@ def clean_case(
         if grid is None:
             save_label(out, cleaned, label.affine)
             continue
-        if 0 in covered_box(label.shape, label.affine, grid.shape[:3], grid.affine)[1]:
+        before = 0 if merged is None else np.count_nonzero(merged)
+        place = partial(place_back, cleaned, label.affine, grid.shape[:3], grid.affine)
+        merged = place(into=merged)
+        # Nothing new is to be seen where the other ear's crop found the same voxels before.
+        if cleaned.any() and np.count_nonzero(merged) == before and not place().any():
             raise VsudaError(part.path, f"lies outside {scan}", "check that they belong together")
-        merged = place_back(cleaned, label.affine, grid.shape[:3], grid.affine, merged)
     if grid is not None and merged is not None:
         save_label(out, merged, grid.affine)
     return JobResult((out,), {"removed": removed}, tuple(notes))

@@ -90,7 +90,8 @@ def seg_train(
         objective = Segmentation(settings, device)
         samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
         target = []
-        if real:
+        # Pseudo-labels come with their images.
+        if settings.curve_share > 0 or (background and not guesses):
             target = load_items("Loading target images", real, settings.preprocessing, 1, device)
         if settings.curve_share > 0:
             objective.contrast = segmenting.known_contrast(training, target, settings, device)

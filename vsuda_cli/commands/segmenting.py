@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsuda_cli import config, console
+from vsuda_cli.commands.structures import parse_classes
 from vsuda_cli.commands.training import load_items
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
@@ -23,13 +24,11 @@ Labelled = Sequence[tuple[CaseFile, Path]]
 
 
 def class_names(text: str | None) -> list[str] | None:
-    """Return the names in `VS,cochlea`, or None; raises VsudaError for empty or double names."""
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",")]
-    if not all(names) or len(set(names)) != len(names):
-        raise VsudaError(f"--classes {text}", "has empty or double names", "write e.g. VS,cochlea")
-    return names
+    """Return the names in `VS,cochlea`, or None, which leaves them to the settings.
+
+    Raises VsudaError for empty or repeated names.
+    """
+    return None if text is None else list(parse_classes(text))
 
 
 def load_labelled(

@@ -69,15 +69,13 @@ def translate_train(
 
     settings = resolve_settings(TranslationSettings, options, method=method, dims=dims)
     from_images: list[tuple[CaseFile, Path | None]] = [(i, None) for i in find_images(source)]
-    if segmenter is not None:
-        if settings.method == "curve":
-            raise VsudaError("--segmenter", "cannot guide a curve", "choose a network by --method")
-        from_images = list(labelled_images(source))
+    if segmenter is not None and settings.method == "curve":
+        raise VsudaError("--segmenter", "cannot guide a curve", "choose a network by --method")
     ranges = settings.structure_ranges
-    if ranges:
-        if settings.method != "curve":
-            problem = f"would not be used by {settings.method}"
-            raise VsudaError("--set structure_ranges", problem, "only --method curve draws labels")
+    if ranges and settings.method != "curve":
+        problem = f"would not be used by {settings.method}"
+        raise VsudaError("--set structure_ranges", problem, "only --method curve draws labels")
+    if segmenter is not None or ranges:
         from_images = list(labelled_images(source))
     to_images = [(image, None) for image in find_images(target)]
     device = begin(run, options)

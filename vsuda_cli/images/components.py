@@ -155,12 +155,14 @@ def _clean_part(
             remarks.append(f"{where}no {anchor}, the rule of {rule} is skipped")
     for value, structure in enumerate(rules.classes, start=1):
         numbered, found = find_components(result == value, affine, rules.connectivity)
+        distances = None
+        if value == rules.tumour and rules.max_distance_mm is not None and found_anchor is not None:
+            distances = _distances_mm(numbered, len(found), found_anchor, affine)
         kept: list[Component] = []
         for component in found:
             reason = None
             if value == rules.tumour and found_anchor is not None:
-                points = world_points(numbered == component.number, affine)
-                reason = _misplaced(component, points, found_anchor, rules)
+                reason = _misplaced(component, distances, found_anchor, rules)
             if reason is None and component.voxels * voxel_mm3 < rules.smallest_mm3:
                 reason = ("smallest", f"below {rules.smallest_mm3:g} mm3")
             if reason is None and rules.keep_largest and kept:
@@ -185,10 +187,10 @@ def _clean_part(
 
 @dataclass(frozen=True)
 class _Anchor:
-    """The largest anchor component: its height and its voxels, in the world."""
+    """The largest anchor component: its centre's height, and its voxels' mask."""
 
     z_mm: float
-    points_mm: cKDTree
+    mask: NDArray[np.bool_]
 
 
 def _find_anchor(labels: Labels, affine: Affine, rules: Rules) -> _Anchor | None:
@@ -197,20 +199,30 @@ def _find_anchor(labels: Labels, affine: Affine, rules: Rules) -> _Anchor | None
     numbered, found = find_components(labels == rules.anchor, affine, rules.connectivity)
     if not found:
         return None
-    points = world_points(numbered == found[0].number, affine)
-    return _Anchor(float(found[0].centre_mm[2]), cKDTree(points))
+    return _Anchor(float(found[0].centre_mm[2]), numbered == found[0].number)
+
+
+def _distances_mm(
+    numbered: NDArray[np.int32], count: int, anchor: _Anchor, affine: Affine
+) -> NDArray[np.float64]:
+    """Return how near each of `count` numbered components comes to the anchor, by its number."""
+    tree = cKDTree(world_points(anchor.mask, affine))
+    voxels = numbered > 0
+    nearest = np.full(count + 1, np.inf)
+    np.minimum.at(nearest, numbered[voxels], tree.query(world_points(voxels, affine))[0])
+    return nearest
 
 
 def _misplaced(
-    component: Component, points_mm: NDArray[np.float64], anchor: _Anchor, rules: Rules
+    component: Component, distances: NDArray[np.float64] | None, anchor: _Anchor, rules: Rules
 ) -> tuple[str, str] | None:
     """Return the rule that a tumour component breaks by its place, and how; None if it does not."""
     name = rules.classes[rules.anchor - 1]
     above = float(component.centre_mm[2]) - anchor.z_mm
     if rules.max_above_mm is not None and above > rules.max_above_mm:
         return "height", f"{above:.1f} mm above the {name}"
-    if rules.max_distance_mm is not None:
-        distance = float(anchor.points_mm.query(points_mm)[0].min())
+    if rules.max_distance_mm is not None and distances is not None:
+        distance = float(distances[component.number])
         if distance > rules.max_distance_mm:
             return "distance", f"{distance:.1f} mm from the {name}"
     return None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
+from vsuda_cli.config import CLASSES
 from vsuda_cli.images.phantom_anatomy import (
     FINE_MIDDLE_MM,
     FINE_REACH_MM,
@@ -107,7 +108,7 @@ def make_scan(
     size: Size,
     contrast: str,
     random: np.random.Generator,
-    structures: Sequence[str] = ("VS", "cochlea"),
+    structures: Sequence[str] = CLASSES,
 ) -> Phantom:
     """Return a random head as a `ceT1` or `hrT2` scan, its `structures` labelled 1, 2, ..."""
     anatomy = random_anatomy(random, *size.tumour_mm)
@@ -168,8 +169,7 @@ def _scan(
     greys *= random.uniform(0.93, 1.07, len(greys)).astype(np.float32)
     labels = np.zeros(len(Tissue), dtype=np.uint8)
     for value, structure in enumerate(structures, start=1):
-        for tissue in STRUCTURES[structure]:
-            labels[list(Tissue).index(tissue)] = value
+        labels[list(STRUCTURES[structure])] = value
     image, label = greys[canvas.tissue], labels[canvas.tissue]
     for side in (-1, 1):
         box, fine = _fine_ear(canvas, anatomy, to_anatomy, side)

@@ -49,7 +49,7 @@ def curve_prior(
         rows = [
             (mean, *limits) for mean, limits in zip(means, ranges, strict=True) if mean is not None
         ]
-        anchors = torch.tensor(rows, device=device)
+        anchors = torch.tensor(rows, device=device) if rows else None
     return CurvePrior(around, anchors, distance)
 
 

@@ -40,6 +40,8 @@ def random_contrast(
     `structure_share` the structures are drawn anew, with intensities within the `ranges` of labels
     1, 2, ... Chances are independent.
     """
+    if structure_share == 0:
+        return random_curve(images, curve_share, prior, generator)
     drawn = torch.rand(len(images), generator=generator, device=images.device) < structure_share
     there = drawn.view(-1, 1, 1, 1, 1)
     shown = torch.where(there, hide_structures(images, labels), images)
