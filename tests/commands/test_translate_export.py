@@ -179,11 +179,8 @@ def test_shards_and_ranks_share_the_work(data, tmp_path, monkeypatch):
     for rank in (0, 1):
         monkeypatch.setenv("RANK", str(rank))
         call(*words, tmp_path / "ranks", *epochs)
-    assert (
-        contents(tmp_path / "whole")
-        == contents(tmp_path / "shards")
-        == contents(tmp_path / "ranks")
-    )
+    whole = contents(tmp_path / "whole")
+    assert whole == contents(tmp_path / "shards") == contents(tmp_path / "ranks")
 
 
 def test_dry_run_and_what_is_refused(data, tmp_path):
