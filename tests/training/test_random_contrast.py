@@ -9,7 +9,8 @@ from torch import Tensor
 from vsuda_cli.config import Augmentation
 from vsuda_cli.networks.contrast_curve import smooth_in_plane
 from vsuda_cli.training.augmentation import augment_intensity, scale_structures
-from vsuda_cli.training.contrast_prior import CurvePrior, expected_contrast
+from vsuda_cli.training.contrast_prior import CurvePrior, curve_prior, expected_contrast
+from vsuda_cli.training.data import Item
 from vsuda_cli.training.random_contrast import draw_structures, random_contrast, random_curve
 
 RANGES = ((0.3, 0.8), (0.9, 1.0))
@@ -127,10 +128,10 @@ def test_curves_around_a_known_one_reach_from_it_to_random_ones() -> None:
 
 def test_at_anchors_curves_keep_to_their_ranges_and_dark_stays_dark() -> None:
     x = torch.linspace(0, 1, 41).view(1, 1, 41, 1, 1).repeat(300, 1, 1, 1, 1)
-    prior = CurvePrior(anchors=torch.tensor([(0.875, 0.3, 0.8), (0.2, 0.7, 1.0)]))
+    prior = CurvePrior(anchors=torch.tensor([(0.85, 0.9, 0.3, 0.8), (0.15, 0.25, 0.7, 1.0)]))
     changed = random_curve(x, 1.0, prior, generator())[:, 0, :, 0, 0]
     assert changed[:, 0].max() < 0.1
-    tumour, fluid, between = changed[:, 35], changed[:, 8], changed[:, 22]
+    tumour, fluid, between = changed[:, 34:37], changed[:, 6:11], changed[:, 22]
     assert tumour.min() >= 0.28 and tumour.max() <= 0.82
     assert fluid.min() >= 0.65 and fluid.max() <= 1.0
     assert between.min() < 0.2 and between.max() > 0.8
@@ -138,3 +139,24 @@ def test_at_anchors_curves_keep_to_their_ranges_and_dark_stays_dark() -> None:
     assert expected[35].item() == pytest.approx(0.55, abs=0.02)
     assert expected[8].item() == pytest.approx(0.85, abs=0.03)
     assert expected_contrast(CurvePrior(), (), torch.device("cpu")).heights[20] == 0.5
+
+
+def test_anchors_are_where_structures_are_but_not_those_of_lesions_that_are_drawn_anew() -> None:
+    cpu = torch.device("cpu")
+    items = []
+    for number in range(10):
+        images, labels = three_bands(1)
+        image, label = images[0].clone(), labels[0].clone()
+        image[0, 10:20], image[0, 20:] = 0.9, torch.linspace(0.1, 0.3, 10)[:, None, None]
+        # Every second crop lacks the lesion.
+        label[label == 1] = number % 2
+        items.append(Item(str(number), image, label, 1.0))
+    prior = curve_prior(items, [], RANGES, 1.0, cpu, drawn=True)
+    assert prior.around is None and prior.anchors is not None
+    anatomy = [0.15, 0.29, *RANGES[1]]
+    assert torch.allclose(prior.anchors, torch.tensor([anatomy]), atol=0.02)
+    left_to_the_curve = curve_prior(items, [], RANGES, 1.0, cpu, drawn=False).anchors
+    assert left_to_the_curve is not None
+    assert torch.allclose(left_to_the_curve[0], torch.tensor([0.9, 0.9, *RANGES[0]]))
+    assert torch.equal(left_to_the_curve[1], prior.anchors[0])
+    assert curve_prior(items, [], (), 1.0, cpu, drawn=True).anchors is None

@@ -131,7 +131,8 @@ def known_contrast(
     from vsuda_cli.training.contrast_prior import curve_prior
 
     ranges, distance = settings.structure_ranges, settings.curve_distance
-    prior = curve_prior(labelled, unlabelled, ranges, distance, device)
+    drawn = settings.structure_share > 0
+    prior = curve_prior(labelled, unlabelled, ranges, distance, device, drawn=drawn)
     if prior.around is not None:
         heights = prior.around.tolist()
         console.say(f"contrast curve: {' '.join(f'{height:.2f}' for height in heights)}")

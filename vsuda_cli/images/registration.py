@@ -31,10 +31,11 @@ SHRINK_FACTORS = (2, 1)
 SCALE_RANGE = (0.75, 1.33)
 LARGEST_ANISOTROPY = 1.4
 LARGEST_ROTATION_DEGREES = 40.0
-# Similarities (see there): other contrast, other head, thin slabs reach 0.06 to 0.09 when right;
-# noise stays below 0.02. Below the second number other starts are tried too.
+# Similarities (see there): other contrast, other head, thin slabs reach 0.06 to 0.09 when right,
+# whole heads 0.11 and more; noise stays below 0.02. Below the second number other starts are tried
+# too.
 LEAST_SIMILARITY = 0.03
-GOOD_SIMILARITY = 0.05
+GOOD_SIMILARITY = 0.1
 # The second ear must come out nearly as alike as the first.
 LEAST_SHARE_OF_FIRST = 0.8
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,16 +11,20 @@ from vsuda_cli.images.contrast import fit_curve
 from vsuda_cli.networks.contrast_curve import ContrastCurve, as_fine
 from vsuda_cli.training.data import Item
 
-# How far an anchor reaches along the curve, as the width of a Gaussian.
+# How far an anchor reaches along the curve beyond its ends, as the width of a Gaussian.
 ANCHOR_WIDTH = 0.06
+# A structure's own intensities lie between these quantiles; its darkest voxels are mixtures.
+ANCHOR_QUANTILES = (0.25, 0.95)
+# A structure in so many of the labelled crops is anatomy, another a lesion.
+ANATOMY_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class CurvePrior:
     """What is known of the curve from one contrast to another.
 
-    around: heights (N,) of a curve that it resembles. anchors: (K, 3) rows of an intensity and the
-    lowest and highest value that it may go to.
+    around: heights (N,) of a curve that it resembles. anchors: (K, 4) rows of the lowest and
+    highest of some intensities, and the lowest and highest value that they may go to.
     """
 
     around: Tensor | None = None
@@ -34,37 +39,31 @@ def curve_prior(
     ranges: Sequence[tuple[float, float]],
     distance: float,
     device: torch.device,
+    *,
+    drawn: bool,
 ) -> CurvePrior:
     """Return what is known of the curve from labelled crops to the contrast to be segmented.
 
     With unlabelled crops of that contrast, the curve between both; with ranges of the intensities
-    of labels 1, 2, ..., where the structures' own intensities go.
+    of labels 1, 2, ..., where the structures' own intensities go. Where structures are `drawn`
+    anew, what the curve does to them does not matter, only what it does to the like of them: then
+    lesions, which many labelled crops lack, are left out: what is as bright as an enhancing tumour
+    is no tumour.
     """
     around = anchors = None
     if unlabelled:
         both = [[item.image[0].cpu().numpy() for item in some] for some in (labelled, unlabelled)]
         around = torch.from_numpy(fit_curve(*both)).float().to(device)
-    if ranges:
-        means = structure_means(labelled, len(ranges))
-        rows = [
-            (mean, *limits) for mean, limits in zip(means, ranges, strict=True) if mean is not None
-        ]
-        anchors = torch.tensor(rows, device=device) if rows else None
+    rows = []
+    for value, limits in enumerate(ranges, start=1):
+        inside = [voxels for voxels in _voxels_of(labelled, value) if len(voxels)]
+        is_anatomy = len(inside) >= ANATOMY_SHARE * len(labelled)
+        if inside and (is_anatomy or not drawn):
+            ends = np.quantile(torch.cat(inside).cpu().numpy(), ANCHOR_QUANTILES)
+            rows.append((*ends.tolist(), *limits))
+    if rows:
+        anchors = torch.tensor(rows, device=device)
     return CurvePrior(around, anchors, distance)
-
-
-def structure_means(items: Sequence[Item], count: int) -> list[float | None]:
-    """Return the mean intensity of labels 1 to `count` over all items, None where none has it."""
-    means: list[float | None] = []
-    for value in range(1, count + 1):
-        sums = voxels = 0.0
-        for item in items:
-            if item.label is not None:
-                inside = item.label == value
-                sums += float(item.image[0][inside].sum())
-                voxels += int(inside.sum())
-        means.append(sums / voxels if voxels else None)
-    return means
 
 
 def expected_contrast(
@@ -87,12 +86,17 @@ def anchored(heights: Tensor, anchors: Tensor, places: Tensor) -> Tensor:
 
     What gave no signal stays dark.
     """
-    intensities, low, high = anchors.T
-    at = torch.cat([intensities.new_zeros(1), intensities])
-    values = torch.cat([low.new_zeros(1), low + places * (high - low)])
-    points = torch.linspace(0, 1, len(heights), device=heights.device)
-    near = torch.exp(-(((points[:, None] - at) / ANCHOR_WIDTH) ** 2))
+    darkest, brightest, low, high = torch.cat([anchors.new_zeros(1, 4), anchors]).T
+    values = low + torch.cat([places.new_zeros(1), places]) * (high - low)
+    points = torch.linspace(0, 1, len(heights), device=heights.device)[:, None]
+    beyond = (darkest - points).clamp(min=0) + (points - brightest).clamp(min=0)
+    near = torch.exp(-((beyond / ANCHOR_WIDTH) ** 2))
     total = near.sum(dim=1)
     # Between two anchors each has its share; far from all, the curve is what it was.
     pull = (near @ values) / total.clamp(min=1e-6)
     return torch.lerp(heights, pull, total.clamp(max=1))
+
+
+def _voxels_of(items: Sequence[Item], value: int) -> list[Tensor]:
+    """Return the intensities (N,) of one label in each item, none where it has none."""
+    return [item.image[0][item.label == value] for item in items if item.label is not None]

@@ -20,7 +20,7 @@ class Curve:
         ranges: Sequence[tuple[float, float]],
         device: torch.device,
     ) -> None:
-        prior = curve_prior(sources, targets, ranges, 0.0, device)
+        prior = curve_prior(sources, targets, ranges, 0.0, device, drawn=True)
         self.generator = expected_contrast(prior, ranges, device)
 
     def set_epoch(self, epoch: int) -> dict[str, float]:
