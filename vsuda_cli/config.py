@@ -150,6 +150,9 @@ class SegmentationSettings(Training):
     # Ranges of the intensities of labels 1, 2, ..., where something is known of the contrast to be
     # segmented (fluid is bright in T2); none: (0, 1) each. Curves keep to them too.
     structure_ranges: tuple[tuple[float, float], ...] = ()
+    # Copies of each labelled crop that lacks a lesion, with the lesions of other subjects; 0: off
+    # [ours].
+    lesion_copies: int = 0
     # Share of the labelled patches mirrored left to right; a crop then may look like either ear.
     mirror_share: float = 0.0
     # Least probability of a voxel's class for it to count as a pseudo-label [ours].
@@ -254,6 +257,8 @@ SMALL: dict[type, dict[str, Any]] = {
         "epochs": 8,
         "fine_tune_epochs": 2,
         "gan_slices": 2,
+        # The stack at once: its activations are few.
+        "slice_chunk": 24,
         "learning_rate": 1e-3,
     },
 }

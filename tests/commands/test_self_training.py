@@ -1,12 +1,15 @@
 """Learning from what a model is sure of: contrast curve, predictions, pseudo-labels, next round."""
 
 import json
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import Result, vsuda
 from synthetic_crops import SEGMENTER, save_crops
 
+from vsuda_cli.io.nifti import load_label, save_label
 from vsuda_cli.training.run import Run
 
 
@@ -58,6 +61,21 @@ def test_where_no_label_ever_lies_unlabelled_crops_teach_background(
     done("mt-train", source, target, taught, SEGMENTER, margin, "--init", run)
     rows = [json.loads(line) for line in Run(taught).metrics.read_text().splitlines()]
     assert all(row["background"] > 0 for row in rows if "consistency" in row)
+
+
+def test_lesions_of_other_subjects_are_learnt_from(crops: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(crops / "source", source)
+    for case in ("s0_R", "s1_R"):
+        path = source / f"{case}_Label.nii.gz"
+        label = load_label(path)
+        save_label(path, np.where(label.array == 1, 0, label.array), label.affine)
+    words = [SEGMENTER, "--set validation_fraction=0"]
+    run, without = tmp_path / "run", tmp_path / "without"
+    said = done("seg-train", source, run, *words, "--set lesion_copies=1").err
+    assert "2 copies of crops with lesions of other subjects" in said
+    done("seg-train", source, without, *words)
+    assert Run(run).weights(1).read_bytes() != Run(without).weights(1).read_bytes()
 
 
 def test_options_that_nothing_would_read_are_refused(crops: Path, tmp_path: Path) -> None:

@@ -34,13 +34,29 @@ def shown(crops: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
 def test_the_curve_is_found_between_heads_that_never_match() -> None:
     found = fit_curve(heads(20, seed=1), shown(heads(20, seed=2)))
     # The middle, where most voxels lie; at both ends there are few.
-    assert np.abs(found - CURVE)[1:-1].max() < 0.15
+    assert np.abs(found - CURVE)[1:-1].max() < 0.1
     assert found.min() >= 0 and found.max() <= 1
 
 
-def test_between_the_same_crops_it_changes_nothing() -> None:
+def test_thin_fluid_keeps_its_brightness_though_no_two_heads_match() -> None:
+    random = np.random.default_rng(0)
+    first, second = [], []
+    for crops, fluid, brain in ((first, 0.2, 0.6), (second, 0.9, 0.4)):
+        for _ in range(20):
+            crop = np.full((40, 30, 8), brain, np.float32)
+            edge = random.integers(14, 24)
+            crop[edge : edge + 3], crop[edge + 3 :] = fluid, 0
+            crops.append(crop)
+    found = fit_curve(first, second)
+    assert found[0] == pytest.approx(0, abs=0.05)
+    assert found[2] > 0.65
+    assert found[6] == pytest.approx(0.4, abs=0.05)
+
+
+def test_between_the_same_crops_it_changes_little() -> None:
     crops = heads(4, seed=3)
-    assert fit_curve(crops, crops) == pytest.approx(np.linspace(0, 1, CURVE_POINTS), abs=0.02)
+    straight = np.linspace(0, 1, CURVE_POINTS)
+    assert fit_curve(crops, crops)[1:-1] == pytest.approx(straight[1:-1], abs=0.1)
 
 
 def test_constant_crops_do_no_harm() -> None:

@@ -153,7 +153,7 @@ def test_anchors_are_where_structures_are_but_not_those_of_lesions_that_are_draw
         items.append(Item(str(number), image, label, 1.0))
     prior = curve_prior(items, [], RANGES, 1.0, cpu, drawn=True)
     assert prior.around is None and prior.anchors is not None
-    anatomy = [0.15, 0.29, *RANGES[1]]
+    anatomy = [0.2, 0.29, *RANGES[1]]
     assert torch.allclose(prior.anchors, torch.tensor([anatomy]), atol=0.02)
     left_to_the_curve = curve_prior(items, [], RANGES, 1.0, cpu, drawn=False).anchors
     assert left_to_the_curve is not None

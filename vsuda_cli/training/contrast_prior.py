@@ -13,8 +13,8 @@ from vsuda_cli.training.data import Item
 
 # How far an anchor reaches along the curve beyond its ends, as the width of a Gaussian.
 ANCHOR_WIDTH = 0.06
-# A structure's own intensities lie between these quantiles; its darkest voxels are mixtures.
-ANCHOR_QUANTILES = (0.25, 0.95)
+# A structure's own intensities lie between these quantiles; its darker voxels are mixtures.
+ANCHOR_QUANTILES = (0.5, 0.95)
 # A structure in so many of the labelled crops is anatomy, another a lesion.
 ANATOMY_SHARE = 0.8
 
@@ -57,13 +57,18 @@ def curve_prior(
     rows = []
     for value, limits in enumerate(ranges, start=1):
         inside = [voxels for voxels in _voxels_of(labelled, value) if len(voxels)]
-        is_anatomy = len(inside) >= ANATOMY_SHARE * len(labelled)
-        if inside and (is_anatomy or not drawn):
+        if inside and (is_anatomy(labelled, value) or not drawn):
             ends = np.quantile(torch.cat(inside).cpu().numpy(), ANCHOR_QUANTILES)
             rows.append((*ends.tolist(), *limits))
     if rows:
         anchors = torch.tensor(rows, device=device)
     return CurvePrior(around, anchors, distance)
+
+
+def is_anatomy(items: Sequence[Item], value: int) -> bool:
+    """Tell whether nearly all labelled items have a structure, as they lack a lesion."""
+    having = sum(len(voxels) > 0 for voxels in _voxels_of(items, value))
+    return having >= ANATOMY_SHARE * len(items)
 
 
 def expected_contrast(

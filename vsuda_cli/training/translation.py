@@ -92,11 +92,13 @@ def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Te
     """Translate a stack (B, 1, X, Y, Z) slice by slice with a 2D generator.
 
     While gradients are wanted, activations of `chunk` slices at once are recomputed in the backward
-    pass instead of being kept, so that a whole region of interest fits in memory.
+    pass instead of being kept, so that a whole region of interest fits in memory. A stack of one
+    chunk keeps them: recomputing all at once would need as much.
     """
     translated: list[Tensor] = []
-    for slices in as_slices(stack).split(chunk):
-        if torch.is_grad_enabled():
+    chunks = as_slices(stack).split(chunk)
+    for slices in chunks:
+        if torch.is_grad_enabled() and len(chunks) > 1:
             translated.append(checkpoint(generator, slices, use_reentrant=False))
         else:
             translated.append(generator(slices))
