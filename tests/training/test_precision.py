@@ -94,6 +94,12 @@ def test_channels_last_turns_the_convolutions_weights(dims: int) -> None:
     torch.testing.assert_close(network(image), straight)
 
 
+def test_channels_last_leaves_networks_without_convolutions() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
+    assert made_fast(network, Training(channels_last=True)) is network
+    assert all(p.is_contiguous() for p in network.parameters())
+
+
 @pytest.mark.slow
 def test_compiled_blocks_are_the_same_to_rounding_and_keep_their_names() -> None:
     network = ResnetGenerator(2, 4, 2)

@@ -48,11 +48,11 @@ def made_fast(network: Network, settings: Training) -> Network:
     same shape share one compilation.
     """
     if settings.channels_last:
-        dims = {value.ndim for value in network.parameters()}
-        layout = torch.channels_last_3d if 5 in dims else torch.channels_last
+        # Other weights than convolutions' have no channels to put last.
+        layouts = {4: torch.channels_last, 5: torch.channels_last_3d}
         for value in network.parameters():
-            if value.ndim == max(dims):
-                value.data = value.data.contiguous(memory_format=layout)
+            if value.ndim in layouts:
+                value.data = value.data.contiguous(memory_format=layouts[value.ndim])
     if settings.compile_blocks:
         for block in network.modules():
             if isinstance(block, _BLOCKS):
