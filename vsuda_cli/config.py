@@ -243,7 +243,7 @@ _SMALL_TRANSLATION: dict[str, Any] = {
     "residual_blocks": 6,
     "discriminator_channels": 16,
     "nce_patches": 128,
-    "epochs": 12,
+    "epochs": 10,
     "steps_per_epoch": 30,
     "checkpoint_every": 4,
     "validate_every": 4,
@@ -251,14 +251,14 @@ _SMALL_TRANSLATION: dict[str, Any] = {
 SMALL: dict[type, dict[str, Any]] = {
     TranslationSettings: _SMALL_TRANSLATION,
     SegmentationSettings: {**_SMALL_SEGMENTATION, "epochs": 16, "learning_rate": 2e-3},
-    MeanTeacherSettings: {**_SMALL_SEGMENTATION, "epochs": 4, "learning_rate": 5e-4},
+    MeanTeacherSettings: {**_SMALL_SEGMENTATION, "epochs": 3, "learning_rate": 5e-4},
     CutSegSettings: {
         **_SMALL_SEGMENTATION,
         # A whole stack is translated for every patch.
         "batch_size": 1,
         "patch_size": (64, 64, 16),
-        "epochs": 8,
-        "fine_tune_epochs": 2,
+        "epochs": 6,
+        "fine_tune_epochs": 1,
         "gan_slices": 2,
         # The stack at once: its activations are few.
         "slice_chunk": 16,
