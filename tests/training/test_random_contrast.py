@@ -148,8 +148,10 @@ def test_anchors_are_where_structures_are_but_not_those_of_lesions_that_are_draw
         images, labels = three_bands(1)
         image, label = images[0].clone(), labels[0].clone()
         image[0, 10:20], image[0, 20:] = 0.9, torch.linspace(0.1, 0.3, 10)[:, None, None]
-        # Every second crop lacks the lesion.
+        # Every second crop lacks the lesion, and nothing touches the sides.
         label[label == 1] = number % 2
+        label[:, [0, -1]] = 0
+        label[-1] = 0
         items.append(Item(str(number), image, label, 1.0))
     prior = curve_prior(items, [], RANGES, 1.0, cpu, drawn=True)
     assert prior.around is None and prior.anchors is not None

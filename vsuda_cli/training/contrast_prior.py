@@ -10,13 +10,12 @@ from torch import Tensor
 from vsuda_cli.images.contrast import fit_curve
 from vsuda_cli.networks.contrast_curve import ContrastCurve, as_fine
 from vsuda_cli.training.data import Item
+from vsuda_cli.training.lesions import find_lesions, label_of
 
 # How far an anchor reaches along the curve beyond its ends, as the width of a Gaussian.
 ANCHOR_WIDTH = 0.06
 # A structure's own intensities lie between these quantiles; its darker voxels are mixtures.
 ANCHOR_QUANTILES = (0.5, 0.95)
-# A structure in so many of the labelled crops is anatomy, another a lesion.
-ANATOMY_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -54,21 +53,16 @@ def curve_prior(
     if unlabelled:
         both = [[item.image[0].cpu().numpy() for item in some] for some in (labelled, unlabelled)]
         around = torch.from_numpy(fit_curve(*both)).float().to(device)
+    left_out = find_lesions(labelled, len(ranges)) if drawn else []
     rows = []
     for value, limits in enumerate(ranges, start=1):
-        inside = [voxels for voxels in _voxels_of(labelled, value) if len(voxels)]
-        if inside and (is_anatomy(labelled, value) or not drawn):
-            ends = np.quantile(torch.cat(inside).cpu().numpy(), ANCHOR_QUANTILES)
+        inside = torch.cat([item.image[0][label_of(item) == value] for item in labelled])
+        if len(inside) and value not in left_out:
+            ends = np.quantile(inside.cpu().numpy(), ANCHOR_QUANTILES)
             rows.append((*ends.tolist(), *limits))
     if rows:
         anchors = torch.tensor(rows, device=device)
     return CurvePrior(around, anchors, distance)
-
-
-def is_anatomy(items: Sequence[Item], value: int) -> bool:
-    """Tell whether nearly all labelled items have a structure, as they lack a lesion."""
-    having = sum(len(voxels) > 0 for voxels in _voxels_of(items, value))
-    return having >= ANATOMY_SHARE * len(items)
 
 
 def expected_contrast(
@@ -100,8 +94,3 @@ def anchored(heights: Tensor, anchors: Tensor, places: Tensor) -> Tensor:
     # Between two anchors each has its share; far from all, the curve is what it was.
     pull = (near @ values) / total.clamp(min=1e-6)
     return torch.lerp(heights, pull, total.clamp(max=1))
-
-
-def _voxels_of(items: Sequence[Item], value: int) -> list[Tensor]:
-    """Return the intensities (N,) of one label in each item, none where it has none."""
-    return [item.image[0][item.label == value] for item in items if item.label is not None]
