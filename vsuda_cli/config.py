@@ -187,8 +187,11 @@ class CutSegSettings(SegmentationSettings):
     learning_rate: float = 2e-4  # [paper]
     # The generator is trained already; it goes on at this rate, which falls with the segmenter's.
     translation_rate: float = 2e-4  # [paper]
-    # Weight of the mean absolute difference to the teacher run's probabilities on real hrT2.
-    auxiliary_weight: float = 1.0
+    # Weight of the mean absolute difference to the teacher run's probabilities on real hrT2 [ours].
+    # Most voxels are background to both, so the mean is near 0.01 and at weight 1 teaches little:
+    # in the demo 10 raised the tumour's Dice from 0.34 to 0.45, and that of all three models fused
+    # from 0.41 to 0.46.
+    auxiliary_weight: float = 10.0
     # Weight of the segmentation loss in the generator's gradient.
     segmentation_weight: float = 1.0
     # Target scans with in-plane spacing above this take part in the fine-tuning [paper].
@@ -257,8 +260,8 @@ SMALL: dict[type, dict[str, Any]] = {
         # A whole stack is translated for every patch.
         "batch_size": 1,
         "patch_size": (64, 64, 16),
-        "epochs": 6,
-        "fine_tune_epochs": 1,
+        "epochs": 8,
+        "fine_tune_epochs": 2,
         "gan_slices": 2,
         # The stack at once: its activations are few.
         "slice_chunk": 16,
