@@ -57,6 +57,9 @@ def test_two_processes_equal_one_with_twice_the_batch(
 ) -> None:
     still = [word for setting in killable_runs.STILL for word in ("--set", setting)]
     still = still if name in SEGMENTERS else []
+    if name == "cutseg-train":
+        # An absolute difference's slope jumps at 0: with more weight rounding alone decides steps.
+        still += ["--set", "auxiliary_weight=1.0"]
     line = killable_runs.words(
         name, tiny, tmp_path / "two", "--set", "batch_size=1", *still, epochs=2
     )
