@@ -6,11 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from command_line import Result, vsuda
 from synthetic_crops import SEGMENTER, save_crops
 
+from vsuda_cli.commands import segmenting
+from vsuda_cli.config import SegmentationSettings
+from vsuda_cli.io.cases import labelled_images
 from vsuda_cli.io.nifti import load_label, save_label
+from vsuda_cli.resolving import resolve
+from vsuda_cli.training.lesions import find_lesions
 from vsuda_cli.training.run import Run
+from vsuda_cli.training.transplant import transplant_lesions
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +83,25 @@ def test_lesions_of_other_subjects_are_learnt_from(crops: Path, tmp_path: Path) 
     assert "2 copies of crops with lesions of other subjects" in said
     done("seg-train", source, without, *words)
     assert Run(run).weights(1).read_bytes() != Run(without).weights(1).read_bytes()
+
+
+def test_copies_make_no_anatomy_of_a_lesion(tmp_path: Path) -> None:
+    save_crops(tmp_path, tmp_path, "ceT1", dict.fromkeys([f"s{n}_R" for n in range(7)], 1.0))
+    for case in ("s0_R", "s1_R", "s2_R"):
+        path = tmp_path / f"{case}_Label.nii.gz"
+        label = load_label(path)
+        save_label(path, np.where(label.array == 1, 0, label.array), label.affine)
+    values: dict[str, object] = {"lesion_copies": 4, "structure_share": 1.0}
+    values |= {"validation_fraction": 0.0, "structure_ranges": ((0.3, 0.8), (0.7, 1.0))}
+    settings = resolve(SegmentationSettings, preset="small", values=values)
+    device = torch.device("cpu")
+    items, _ = segmenting.load_labelled(labelled_images(tmp_path, None), [], settings, device)
+    segmenting.labelled_sampler(items, settings, device)
+    assert len(items) == 7
+    # With the copies a tumour would be in so many crops as only anatomy is.
+    assert find_lesions(items + transplant_lesions(items, 2, 4, 0), 2) == []
+    anchors = segmenting.known_contrast(items, [], settings, device).anchors
+    assert anchors is not None and len(anchors) == 1
 
 
 def test_options_that_nothing_would_read_are_refused(crops: Path, tmp_path: Path) -> None:

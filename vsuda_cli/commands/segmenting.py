@@ -37,34 +37,34 @@ def load_labelled(
     settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> tuple[list["Item"], list["Item"]]:
-    """Return training and validation items: `held_out` if any, else a split by subject.
-
-    Among the training items are the settings' copies with lesions of other subjects.
-    """
+    """Return training and validation items: `held_out` if any, else a split by subject."""
     from vsuda_cli.training.data import split
-    from vsuda_cli.training.transplant import transplant_lesions
 
     count = len(settings.classes) + 1
     items = load_items("Loading labelled images", cases, settings.preprocessing, count, device)
     if held_out:
         title = "Loading validation images"
-        training = items
-        kept = load_items(title, held_out, settings.preprocessing, count, device)
-    else:
-        training, kept = split(items, settings.validation_fraction, settings.seed)
-        subjects = ", ".join(sorted({item.subject for item in kept})) or "none"
-        console.say(f"{len(training)} crops to train on; validation: {subjects}")
-    if settings.lesion_copies > 0:
-        copies = transplant_lesions(training, count - 1, settings.lesion_copies, settings.seed)
-        console.say(f"{len(copies)} copies of crops with lesions of other subjects")
-        training = training + copies
+        return items, load_items(title, held_out, settings.preprocessing, count, device)
+    training, kept = split(items, settings.validation_fraction, settings.seed)
+    subjects = sorted({item.subject for item in kept})
+    console.say(f"{len(training)} crops to train on; validation: {', '.join(subjects) or 'none'}")
     return training, kept
 
 
 def labelled_sampler(
     items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
 ) -> "PatchSampler":
-    """Return the sampler of labelled patches."""
+    """Return the sampler of labelled patches, also of the settings' copies with others' lesions.
+
+    Nothing but the sampler gets copies: what is known of the set is known of it without them.
+    """
+    from vsuda_cli.training.transplant import transplant_lesions
+
+    if settings.lesion_copies > 0:
+        label_count = len(settings.classes)
+        copies = transplant_lesions(items, label_count, settings.lesion_copies, settings.seed)
+        console.say(f"{len(copies)} copies of crops with lesions of other subjects")
+        items = items + copies
     return _sampler(items, settings, settings.seed, device)
 
 

@@ -29,10 +29,14 @@ def transplant_lesions(
     for item in items:
         mine: list[Item] = []
         for number in rng.permutation(len(donors)):
+            if len(mine) == copies:
+                break
             donor, inside = donors[number]
-            if len(mine) < copies and donor.subject != item.subject:
-                copy = _with_lesion(item, donor, inside, lesions)
-                mine += [] if copy is None else [copy]
+            if donor.subject == item.subject:
+                continue
+            copy = _with_lesion(item, donor, inside, lesions)
+            if copy is not None:
+                mine.append(copy)
         made += mine
     return made
 
