@@ -157,14 +157,13 @@ def as_expected(
 ) -> list["Item"]:
     """Return held-out items in the contrast that is expected: what the network is meant for."""
     from vsuda_cli.training.contrast_prior import expected_contrast
+    from vsuda_cli.training.data import label_of
 
     ranges = settings.structure_ranges if settings.structure_share > 0 else ()
     translation = expected_contrast(prior, ranges, device)
     shown = []
     for item in items:
-        if item.label is None:
-            raise ValueError(f"{item.case} has no label")
-        image = translation.drawn(item.image[None].to(device), item.label.to(device))
+        image = translation.drawn(item.image[None].to(device), label_of(item).to(device))
         shown.append(replace(item, image=image[0].to(item.image.device)))
     return shown
 

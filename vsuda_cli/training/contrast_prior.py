@@ -9,8 +9,8 @@ from torch import Tensor
 
 from vsuda_cli.images.contrast import fit_curve
 from vsuda_cli.networks.contrast_curve import ContrastCurve, as_fine
-from vsuda_cli.training.data import Item
-from vsuda_cli.training.lesions import find_lesions, label_of
+from vsuda_cli.training.data import Item, label_of
+from vsuda_cli.training.lesions import find_lesions
 
 # How far an anchor reaches along the curve beyond its ends, as the width of a Gaussian.
 ANCHOR_WIDTH = 0.06

@@ -47,6 +47,13 @@ class Item:
         return subject_of(self.case)
 
 
+def label_of(item: Item) -> Tensor:
+    """Return an item's label map; raises ValueError if it has none."""
+    if item.label is None:
+        raise ValueError(f"{item.case} has no label")
+    return item.label
+
+
 def subject_of(case: str) -> str:
     """Return a case id without the suffixes of crops and pseudo-images."""
     return _SUFFIX.sub("", case)

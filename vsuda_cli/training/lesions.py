@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vsuda_cli.images.components import find_components
-from vsuda_cli.training.data import Item
+from vsuda_cli.training.data import Item, label_of
 
 # A structure that so many of the labelled crops have is anatomy, another a lesion.
 ANATOMY_SHARE = 0.8
@@ -41,10 +41,3 @@ def whole_part(mask: Tensor) -> Tensor:
     if (largest.min(axis=0)[:2] == 0).any() or (largest.max(axis=0)[:2] == last).any():
         largest = largest[:0]
     return torch.from_numpy(largest).to(mask.device)
-
-
-def label_of(item: Item) -> Tensor:
-    """Return an item's label map; raises ValueError if it has none."""
-    if item.label is None:
-        raise ValueError(f"{item.case} has no label")
-    return item.label

@@ -12,7 +12,7 @@ from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import ranks
 from vsuda_cli.training.augmentation import augment_intensity, mirror_some, scale_structures
 from vsuda_cli.training.contrast_prior import CurvePrior
-from vsuda_cli.training.data import Item
+from vsuda_cli.training.data import Item, label_of
 from vsuda_cli.training.dice import soft_dice_loss
 from vsuda_cli.training.optimising import (
     backward,
@@ -230,7 +230,7 @@ def validation_dice(
     counts: dict[str, Tensor] = {}
     for item in items:
         found = predict_classes(network, item.image[None].to(device), device)[0]
-        wanted = _require_label(item).to(device)
+        wanted = label_of(item).to(device)
         rows = [
             torch.stack(
                 [((found == c) & (wanted == c)).sum(), (found == c).sum() + (wanted == c).sum()]
@@ -246,12 +246,6 @@ def validation_dice(
             values.append(2 * overlap / total if total else 1.0)
         dice[f"validation_dice_{name}"] = sum(values) / len(values)
     return {**dice, VALIDATION_METRIC[0]: sum(dice.values()) / len(dice)}
-
-
-def _require_label(item: Item) -> Tensor:
-    if item.label is None:
-        raise ValueError(f"{item.case} has no label")
-    return item.label
 
 
 def polynomial_rate(settings: SegmentationSettings, epoch: int) -> float:

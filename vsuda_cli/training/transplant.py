@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vsuda_cli.training.data import Item
-from vsuda_cli.training.lesions import find_lesions, label_of, whole_part
+from vsuda_cli.training.data import Item, label_of
+from vsuda_cli.training.lesions import find_lesions, whole_part
 
 
 def transplant_lesions(
