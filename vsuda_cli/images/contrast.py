@@ -22,9 +22,9 @@ def fit_curve(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np.flo
     sizes may differ, their middles lie on each other. No two heads match, so at the places of one
     tissue the other set shows a blend of all tissues around. What it shows there *more often than
     anywhere* is that tissue: a height is the mean of those intensities, weighted by how much more
-    often, max(0, P(second | first) - P(second)) over all pairs of crops. A plain mean would make
-    fluid half as bright as it is, and brain as dark as if a third of it were bone. The curve may
-    fall and rise: two contrasts order tissues differently.
+    often, max(0, P(second | first) - P(second)) over all pairs of crops. A plain mean would pull
+    all tissues to one grey: fluid of a real T2 set comes out at 0.28, here at 0.53, where it is
+    near 1. The curve may fall and rise: two contrasts order tissues differently.
     """
     size = np.min([array.shape for array in (*first, *second)], axis=0).tolist()
     joint = _shares(first, size, CURVE_POINTS).T @ _shares(second, size, LEVELS)
