@@ -129,8 +129,8 @@ class TranslationSettings(Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentationSettings(Training):
-    """Supervised training of the 2.5D U-Net."""
+class SegmenterSettings(Training):
+    """What all training of the 2.5D U-Net has in common."""
 
     classes: tuple[str, ...] = CLASSES
     epochs: int = 300
@@ -155,8 +155,6 @@ class SegmentationSettings(Training):
     lesion_copies: int = 0
     # Share of the labelled patches mirrored left to right; a crop then may look like either ear.
     mirror_share: float = 0.0
-    # Least probability of a voxel's class for it to count as a pseudo-label [ours].
-    pseudo_confidence: float = 0.8
     # Unlabelled crops are background, and teach it, where no labelled crop has a structure within
     # so many mm: crops of one region show the same place of every head; 0: off [ours].
     background_margin_mm: float = 0.0
@@ -165,7 +163,18 @@ class SegmentationSettings(Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanTeacherSettings(SegmentationSettings):
+class SegmentationSettings(SegmenterSettings):
+    """Supervised training, and self-training."""
+
+    # Least probability of a voxel's class for it to count as a pseudo-label [ours].
+    pseudo_confidence: float = 0.8
+    # Copies of each pseudo-labelled crop without a lesion, with lesions of labelled crops drawn in
+    # their place; 0: off [ours].
+    lesion_grafts: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanTeacherSettings(SegmenterSettings):
     """Mean teacher [mt]."""
 
     epochs: int = 100
@@ -180,7 +189,7 @@ class MeanTeacherSettings(SegmentationSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class CutSegSettings(SegmentationSettings):
+class CutSegSettings(SegmenterSettings):
     """CUT and the segmenter end to end, then fine-tuned on coarse target scans [paper]."""
 
     epochs: int = 82  # [paper]

@@ -32,7 +32,7 @@ from vsuda_cli.training.translation import (
 # U-Net 430; generators from 980 on large slabs to 1520 on small ones.
 SEGMENTER_BYTES = 450
 GENERATOR_BYTES = 1500
-SEGMENTERS: dict[str, type[config.SegmentationSettings]] = {
+SEGMENTERS: dict[str, type[config.SegmenterSettings]] = {
     "seg-train": config.SegmentationSettings,
     "mt-train": config.MeanTeacherSettings,
     "cutseg-train": config.CutSegSettings,
@@ -61,7 +61,7 @@ class Loaded:
     """The segmentation network of one run, and what the run says about it."""
 
     network: UNet2d5
-    settings: config.SegmentationSettings
+    settings: config.SegmenterSettings
     epoch: int
     # Whether the run was trained on crops of single ears.
     crops: bool
@@ -78,7 +78,7 @@ class Segmenter:
     mirror: bool
 
     @property
-    def settings(self) -> config.SegmentationSettings:
+    def settings(self) -> config.SegmenterSettings:
         """The first run's settings; classes and preprocessing are the same in all."""
         return self.members[0].settings
 

@@ -15,7 +15,7 @@ from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.io.cases import labelled_images
 from vsuda_cli.io.nifti import load_label, save_label
 from vsuda_cli.resolving import resolve
-from vsuda_cli.training.lesions import find_lesions
+from vsuda_cli.training.lesions import find_lesions, whole_lesions
 from vsuda_cli.training.run import Run
 from vsuda_cli.training.transplant import transplant_lesions
 
@@ -99,7 +99,8 @@ def test_copies_make_no_anatomy_of_a_lesion(tmp_path: Path) -> None:
     segmenting.labelled_sampler(items, settings, device)
     assert len(items) == 7
     # With the copies a tumour would be in so many crops as only anatomy is.
-    assert find_lesions(items + transplant_lesions(items, 2, 4, 0), 2) == []
+    copies = transplant_lesions(items, whole_lesions(items, [1]), [1], 4, 0)
+    assert find_lesions(items + copies, 2) == []
     anchors = segmenting.known_contrast(items, [], settings, device).anchors
     assert anchors is not None and len(anchors) == 1
 

@@ -2,7 +2,9 @@
 
 import torch
 
+from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.data import Item
+from vsuda_cli.training.lesions import whole_lesions
 from vsuda_cli.training.transplant import transplant_lesions
 
 
@@ -17,6 +19,10 @@ def crop(subject: str, lesion: bool, shift: int = 0, size: int = 24) -> Item:
     return Item(f"case_{subject}_R", image, label, 1.0)
 
 
+def copies_of(items: list[Item], copies: int, seed: int = 0) -> list[Item]:
+    return transplant_lesions(items, whole_lesions(items, [1]), [1], copies, seed)
+
+
 def donor_of(made: Item) -> int:
     """Return the number of the subject whose lesion, of an intensity of its own, a crop got."""
     own, drawn = made.image[0, 0, 0, 0], made.image.amax()
@@ -26,7 +32,7 @@ def donor_of(made: Item) -> int:
 
 def test_a_lesion_lies_where_it_lay_from_the_anatomy() -> None:
     healthy, donor = crop("1", lesion=False, shift=3), crop("2", lesion=True)
-    (made,) = transplant_lesions([healthy, donor], 2, copies=1, seed=0)
+    (made,) = copies_of([healthy, donor], 1)
     assert made.subject == healthy.subject
     assert made.label is not None and healthy.label is not None
     expected = crop("1", lesion=True, shift=3).label
@@ -41,7 +47,7 @@ def test_only_whole_lesions_of_other_subjects_go_where_there_is_room() -> None:
     assert cut.label is not None
     cut.label[0:3, 8:12] = 1
     items = [crop("1", False), crop("2", True), cut, crop("4", True, shift=1), crop("4", False)]
-    made = transplant_lesions(items, 2, copies=5, seed=0)
+    made = copies_of(items, 5)
     pairs = {(one.subject, donor_of(one)) for one in made}
     # Not into crops with one in its place; the tumour that a crop cuts goes nowhere.
     assert pairs == {
@@ -53,14 +59,20 @@ def test_only_whole_lesions_of_other_subjects_go_where_there_is_room() -> None:
     }
 
 
-def test_copies_are_drawn_by_the_seed_and_anatomy_is_none() -> None:
-    items = [crop("1", False), *(crop(str(n), True) for n in range(2, 12))]
-    # Lesions in 10 of 11 crops are taken for anatomy.
-    assert transplant_lesions(items, 2, copies=2, seed=0) == []
-    items += [crop(str(n), False) for n in range(12, 20)]
+def test_copies_are_drawn_by_the_seed() -> None:
+    items = [crop(str(n), n % 2 == 0) for n in range(1, 20)]
     first, again, other = (
-        [(one.case, donor_of(one)) for one in transplant_lesions(items, 2, copies=2, seed=seed)]
-        for seed in (0, 0, 1)
+        [(one.case, donor_of(one)) for one in copies_of(items, 2, seed)] for seed in (0, 0, 1)
     )
-    assert len(first) == 2 * 9
+    assert len(first) == 2 * 10
     assert first == again != other
+
+
+def test_a_lesion_covers_what_nothing_is_known_of() -> None:
+    host, donor = crop("1", lesion=False), crop("2", lesion=True)
+    assert host.label is not None
+    host.label[host.label == 0] = IGNORED
+    (made,) = transplant_lesions([host], whole_lesions([donor], [1]), [1], 1, 0)
+    assert made.label is not None and donor.label is not None
+    assert torch.equal(made.label == 1, donor.label == 1)
+    assert torch.equal(made.label == 2, donor.label == 2)

@@ -79,6 +79,12 @@ def seg_train(
         raise VsudaError("--set background_margin_mm", "has no images to mark", remedy)
     if pseudo_labels is not None and unlabelled is None:
         raise VsudaError("--pseudo-labels", "have no images", "give --unlabelled FOLDER")
+    if settings.lesion_grafts > 0 and pseudo_labels is None:
+        problem = "has nothing that tells which crops have no lesion"
+        raise VsudaError("--set lesion_grafts", problem, "give --pseudo-labels")
+    if settings.lesion_grafts > 0 and not settings.structure_ranges:
+        problem = "has no intensities to draw lesions with"
+        raise VsudaError("--set lesion_grafts", problem, "give --set structure_ranges")
     guesses = segmenting.pair_probabilities([image for image, _ in real], pseudo_labels)
     device = begin(run, options)
     if options.dry_run:
@@ -102,6 +108,10 @@ def seg_train(
             target = segmenting.with_known_labels(target, training, settings)
             # Half as many as labelled ones: what they teach is less, and a step costs as much.
             half = dataclasses.replace(settings, batch_size=(settings.batch_size + 1) // 2)
+            if settings.lesion_grafts > 0:
+                found = segmenting.with_lesions_grafted(target, training, settings)
+                target, grafted, objective.lesions = found
+                samplers["grafted"] = segmenting.unlabelled_sampler(grafted, settings, device)
             samplers["pseudo"] = segmenting.unlabelled_sampler(target, half, device)
         if init:
             segmenting.start_from(init, objective.network, settings)

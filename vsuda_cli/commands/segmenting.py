@@ -34,7 +34,7 @@ def class_names(text: str | None) -> list[str] | None:
 def load_labelled(
     cases: Labelled,
     held_out: Labelled,
-    settings: config.SegmentationSettings,
+    settings: config.SegmenterSettings,
     device: "torch.device",
 ) -> tuple[list["Item"], list["Item"]]:
     """Return training and validation items: `held_out` if any, else a split by subject."""
@@ -52,31 +52,33 @@ def load_labelled(
 
 
 def labelled_sampler(
-    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
+    items: list["Item"], settings: config.SegmenterSettings, device: "torch.device"
 ) -> "PatchSampler":
     """Return the sampler of labelled patches, also of the settings' copies with others' lesions.
 
     Nothing but the sampler gets copies: what is known of the set is known of it without them.
     """
+    from vsuda_cli.training.lesions import find_lesions, whole_lesions
     from vsuda_cli.training.transplant import transplant_lesions
 
     if settings.lesion_copies > 0:
-        label_count = len(settings.classes)
-        copies = transplant_lesions(items, label_count, settings.lesion_copies, settings.seed)
+        lesions = find_lesions(items, len(settings.classes))
+        donors = whole_lesions(items, lesions)
+        copies = transplant_lesions(items, donors, lesions, settings.lesion_copies, settings.seed)
         console.say(f"{len(copies)} copies of crops with lesions of other subjects")
         items = items + copies
     return _sampler(items, settings, settings.seed, device)
 
 
 def unlabelled_sampler(
-    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
+    items: list["Item"], settings: config.SegmenterSettings, device: "torch.device"
 ) -> "PatchSampler":
     """Return the sampler of unlabelled patches, with a random stream of its own."""
     return _sampler(items, settings, settings.seed + 1, device)
 
 
 def _sampler(
-    items: list["Item"], settings: config.SegmentationSettings, seed: int, device: "torch.device"
+    items: list["Item"], settings: config.SegmenterSettings, seed: int, device: "torch.device"
 ) -> "PatchSampler":
     from vsuda_cli.training.sampling import PatchSampler
 
@@ -87,7 +89,7 @@ def _sampler(
 def validation_of(
     network: "Callable[[], UNet2d5]",
     items: list["Item"],
-    settings: config.SegmentationSettings,
+    settings: config.SegmenterSettings,
     device: "torch.device",
 ) -> "Validate":
     """Return the function that scores the network on held-out items."""
@@ -97,7 +99,7 @@ def validation_of(
 
 
 def with_known_labels(
-    unlabelled: list["Item"], labelled: list["Item"], settings: config.SegmentationSettings
+    unlabelled: list["Item"], labelled: list["Item"], settings: config.SegmenterSettings
 ) -> list["Item"]:
     """Return unlabelled items with what is known of them as labels, all else ignored.
 
@@ -131,10 +133,50 @@ def with_known_labels(
     return known
 
 
+def with_lesions_grafted(
+    pseudo: list["Item"], labelled: list["Item"], settings: config.SegmentationSettings
+) -> tuple[list["Item"], list["Item"], list[int]]:
+    """Tell the pseudo-labelled crops that have no lesion, and give copies of them one.
+
+    Returns the crops with what that says of their labels, the copies, with labelled crops' lesions,
+    and the labels that are lesions. Raises VsudaError where nothing tells which crops have none.
+    """
+    from vsuda_cli.training.lesions import find_lesions, whole_lesions
+    from vsuda_cli.training.transplant import transplant_lesions
+    from vsuda_cli.training.unaffected import (
+        as_affected,
+        as_unaffected,
+        one_a_subject,
+        without_lesion,
+    )
+
+    lesions = find_lesions(labelled, len(settings.classes))
+    donors = whole_lesions(labelled, lesions)
+    setting = f"--set lesion_grafts={settings.lesion_grafts}"
+    if not donors:
+        raise VsudaError(setting, "no label is a lesion: most labelled crops have all", "leave it")
+    if not one_a_subject(donors):
+        problem = (
+            "labelled subjects have lesions in both ears, so nothing tells which ears have none"
+        )
+        raise VsudaError(setting, problem, "leave it away")
+    has_none = without_lesion(pseudo, donors, lesions)
+    known = [
+        (as_unaffected if none else as_affected)(item, lesions)
+        for item, none in zip(pseudo, has_none, strict=True)
+    ]
+    hosts = [item for item, none in zip(known, has_none, strict=True) if none]
+    if not hosts:
+        raise VsudaError(setting, "no unlabelled subject has crops of both ears", "give both")
+    grafted = transplant_lesions(hosts, donors, lesions, settings.lesion_grafts, settings.seed)
+    console.say(f"{len(hosts)} unlabelled crops without a lesion; {len(grafted)} copies with one")
+    return known, grafted, lesions
+
+
 def known_contrast(
     labelled: list["Item"],
     unlabelled: list["Item"],
-    settings: config.SegmentationSettings,
+    settings: config.SegmenterSettings,
     device: "torch.device",
 ) -> "CurvePrior":
     """Return what is known of the contrast to be segmented, and say the curve if there is one."""
@@ -152,7 +194,7 @@ def known_contrast(
 def as_expected(
     items: list["Item"],
     prior: "CurvePrior",
-    settings: config.SegmentationSettings,
+    settings: config.SegmenterSettings,
     device: "torch.device",
 ) -> list["Item"]:
     """Return held-out items in the contrast that is expected: what the network is meant for."""
@@ -196,12 +238,16 @@ def load_pseudo_labelled(
     with console.progress("Loading pseudo-labels", len(cases)) as bar:
         for image, path in cases:
             least = settings.pseudo_confidence
-            items.append(load_pseudo_item(image, path, settings.preprocessing, count, least))
+            keep = settings.lesion_grafts > 0
+            item = load_pseudo_item(
+                image, path, settings.preprocessing, count, least, keep_guess=keep
+            )
+            items.append(item)
             bar.advance(note=image.case)
     return keep_near(items, device)
 
 
-def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings) -> None:
+def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmenterSettings) -> None:
     """Load the best weights of another run into a network of the same architecture and classes."""
     from vsuda_cli.training import checkpoint
     from vsuda_cli.training.run import choose_weights

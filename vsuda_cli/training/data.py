@@ -14,7 +14,7 @@ from vsuda_cli.config import Preprocessing
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
 from vsuda_cli.images.pseudo_labels import sure_labels
-from vsuda_cli.images.resampling import resample_label
+from vsuda_cli.images.resampling import resample_image, resample_label
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import (
     load_image,
@@ -34,17 +34,27 @@ _SUFFIX = re.compile(r"(_[RL])?(_e\d+)*$")
 
 @dataclass(frozen=True)
 class Item:
-    """One preprocessed volume: image (1, X, Y, Z) in [0, 1], label (X, Y, Z) uint8 or None."""
+    """One preprocessed volume: image (1, X, Y, Z) in [0, 1], label (X, Y, Z) uint8 or None.
+
+    guess: where the label is what a model is sure of, its probabilities (class, X, Y, Z).
+    """
 
     case: str
     image: Tensor
     label: Tensor | None
     inplane_mm: float
+    guess: Tensor | None = None
 
     @property
     def subject(self) -> str:
         """The case id without ear and checkpoint: what a validation split must not divide."""
         return subject_of(self.case)
+
+    @property
+    def ear(self) -> str:
+        """`R`, `L`, or nothing where the case id does not say it."""
+        found = _SUFFIX.search(self.case)
+        return found[1][1:] if found and found[1] else ""
 
 
 def label_of(item: Item) -> Tensor:
@@ -52,6 +62,13 @@ def label_of(item: Item) -> Tensor:
     if item.label is None:
         raise ValueError(f"{item.case} has no label")
     return item.label
+
+
+def guess_of(item: Item) -> Tensor:
+    """Return an item's guess; raises ValueError if it has none."""
+    if item.guess is None:
+        raise ValueError(f"{item.case} has no guess")
+    return item.guess
 
 
 def subject_of(case: str) -> str:
@@ -111,8 +128,12 @@ def load_pseudo_item(
     preprocessing: Preprocessing,
     class_count: int,
     least: float,
+    *,
+    keep_guess: bool,
 ) -> Item:
     """Load and preprocess one unlabelled case with what a model is sure of as its label.
+
+    With `keep_guess` the probabilities themselves stay too, several times as large as the image.
 
     Raises VsudaError for unreadable files, another number of classes, or another grid.
     """
@@ -125,7 +146,14 @@ def load_pseudo_item(
         raise VsudaError(probability, f"is on another grid than {image.path.name}", "predict it")
     label = sure_labels(maps.array, least)
     resampled, _ = resample_label(label, maps.affine, preprocessing.spacing_mm)
-    return replace(item, label=torch.from_numpy(resampled))
+    item = replace(item, label=torch.from_numpy(resampled))
+    if not keep_guess:
+        return item
+    channels = [
+        resample_image(maps.array[..., value], maps.affine, preprocessing.spacing_mm)[0]
+        for value in range(class_count)
+    ]
+    return replace(item, guess=torch.from_numpy(np.stack(channels)))
 
 
 def split(items: list[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:

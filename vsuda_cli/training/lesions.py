@@ -1,16 +1,26 @@
 """Which labels are lesions and which anatomy, told by how many crops have one whole."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vsuda_cli.images.components import find_components
+from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.data import Item, label_of
 
 # A structure that so many of the labelled crops have is anatomy, another a lesion.
 ANATOMY_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """A whole lesion: the crop that shows it, and its voxels (N, 3) there."""
+
+    item: Item
+    voxels: Tensor
 
 
 def find_lesions(items: Sequence[Item], label_count: int) -> list[int]:
@@ -27,6 +37,12 @@ def find_lesions(items: Sequence[Item], label_count: int) -> list[int]:
     return lesions
 
 
+def whole_lesions(items: Sequence[Item], lesions: Sequence[int]) -> list[Lesion]:
+    """Return the largest lesion of each item that has one whole; `lesions` are the labels."""
+    found = [Lesion(item, whole_part(is_one_of(label_of(item), lesions))) for item in items]
+    return [lesion for lesion in found if len(lesion.voxels)]
+
+
 def whole_part(mask: Tensor) -> Tensor:
     """Return the voxels (N, 3) of a mask's largest component, none where the crop cuts it.
 
@@ -41,3 +57,29 @@ def whole_part(mask: Tensor) -> Tensor:
     if (largest.min(axis=0)[:2] == 0).any() or (largest.max(axis=0)[:2] == last).any():
         largest = largest[:0]
     return torch.from_numpy(largest).to(mask.device)
+
+
+def place_of(lesion: Lesion, label: Tensor, lesions: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return where a lesion would lie in another crop: as far from the anatomy's centre as it does.
+
+    label: that crop's label map (X, Y, Z). Returns the voxels (M, 3) inside the crop, and which of
+    the lesion's own (N,) these are. Crops of one region show it at one scale and in one direction,
+    so nothing is turned.
+    """
+    shift = _centre(label, lesions) - _centre(label_of(lesion.item), lesions)
+    places = lesion.voxels.to(label.device) + shift.round().long().to(label.device)
+    fits = ((places >= 0) & (places < torch.tensor(label.shape, device=label.device))).all(dim=1)
+    return places[fits], fits
+
+
+def is_one_of(label: Tensor, values: Sequence[int]) -> Tensor:
+    """Return the mask of a label map's voxels that have one of the values."""
+    return torch.isin(label, torch.tensor(values, dtype=label.dtype, device=label.device))
+
+
+def _centre(label: Tensor, lesions: Sequence[int]) -> Tensor:
+    """Return the centre of the anatomy (3,) in voxels, or of a crop without labels of it."""
+    anatomy = ~is_one_of(label, [0, IGNORED, *lesions])
+    if anatomy.any():
+        return anatomy.nonzero().float().mean(dim=0).cpu()
+    return (torch.tensor(label.shape) - 1) / 2

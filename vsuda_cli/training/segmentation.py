@@ -6,14 +6,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vsuda_cli.config import SegmentationSettings, UNet
+from vsuda_cli.config import SegmenterSettings, UNet
 from vsuda_cli.images.pseudo_labels import IGNORED
+from vsuda_cli.networks.contrast_curve import hide_structures
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import ranks
 from vsuda_cli.training.augmentation import augment_intensity, mirror_some, scale_structures
 from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.data import Item, label_of
 from vsuda_cli.training.dice import soft_dice_loss
+from vsuda_cli.training.lesions import is_one_of
 from vsuda_cli.training.optimising import (
     backward,
     mean_losses,
@@ -22,7 +24,7 @@ from vsuda_cli.training.optimising import (
     step,
 )
 from vsuda_cli.training.precision import autocast, made_fast
-from vsuda_cli.training.random_contrast import random_contrast
+from vsuda_cli.training.random_contrast import draw_structures, random_contrast
 
 VALIDATION_METRIC = ("validation_dice", True)
 
@@ -95,7 +97,7 @@ def counted_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 class Segmentation:
     """The objective of `seg-train`."""
 
-    def __init__(self, settings: SegmentationSettings, device: torch.device) -> None:
+    def __init__(self, settings: SegmenterSettings, device: torch.device) -> None:
         torch.manual_seed(settings.seed)
         self._settings = settings
         self._device = device
@@ -110,6 +112,8 @@ class Segmentation:
         self._generator = torch.Generator(device).manual_seed(settings.seed)
         # What is known of the curve from the labelled images' contrast to the one to be segmented.
         self.contrast = CurvePrior()
+        # Which labels are drawn in `grafted` images.
+        self.lesions: list[int] = []
 
     def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the polynomially falling learning rate."""
@@ -135,7 +139,8 @@ class Segmentation:
         """Return the labelled images with random intensities, and their labels.
 
         Target images with pseudo-labels, or of which some is background for certain, follow them;
-        they have the contrast to be segmented already.
+        they have the contrast to be segmented already. So do those with `grafted` lesions, which
+        alone are drawn anew.
         """
         images, labels = batch["labelled"], batch["labelled_label"]
         varied = vary_intensity(images, labels, self._settings, self._generator, self.contrast)
@@ -143,9 +148,20 @@ class Segmentation:
             real = augment_intensity(batch["pseudo"], self._settings.augmentation, self._generator)
             varied = torch.cat([varied, real])
             labels = torch.cat([labels, batch["pseudo_label"]])
+        if "grafted" in batch:
+            drawn = self._drawn_lesions(batch["grafted"], batch["grafted_label"])
+            real = augment_intensity(drawn, self._settings.augmentation, self._generator)
+            varied = torch.cat([varied, real])
+            labels = torch.cat([labels, batch["grafted_label"]])
         if self._settings.mirror_share > 0:
             return mirror_some(varied, labels, self._settings.mirror_share, self._generator)
         return varied, labels
+
+    def _drawn_lesions(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return target images (B, 1, X, Y, Z) whose lesions, of another contrast, are drawn."""
+        ranges = self._settings.structure_ranges
+        only = torch.where(is_one_of(labels, self.lesions), labels, 0)
+        return draw_structures(hide_structures(images, only), images, only, ranges, self._generator)
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return image, label and prediction of the batch's first patch."""
@@ -182,7 +198,7 @@ class Segmentation:
 def vary_intensity(
     images: Tensor,
     labels: Tensor,
-    settings: SegmentationSettings,
+    settings: SegmenterSettings,
     generator: torch.Generator,
     contrast: CurvePrior,
 ) -> Tensor:
@@ -248,6 +264,6 @@ def validation_dice(
     return {**dice, VALIDATION_METRIC[0]: sum(dice.values()) / len(dice)}
 
 
-def polynomial_rate(settings: SegmentationSettings, epoch: int) -> float:
+def polynomial_rate(settings: SegmenterSettings, epoch: int) -> float:
     """Return the learning rate of an epoch: lr (1 - epoch / epochs)^power."""
     return float(settings.learning_rate * (1 - epoch / settings.epochs) ** settings.decay_power)

@@ -1,0 +1,95 @@
+"""Of a subject's ears the one with more evidence has the lesion; the other teaches its absence."""
+
+from dataclasses import replace
+
+import torch
+
+from vsuda_cli.images.pseudo_labels import IGNORED
+from vsuda_cli.training.data import Item
+from vsuda_cli.training.lesions import whole_lesions
+from vsuda_cli.training.unaffected import (
+    as_affected,
+    as_unaffected,
+    lesion_evidence,
+    one_a_subject,
+    without_lesion,
+)
+
+SIZE = (24, 20, 4)
+
+
+def labelled(case: str, lesion: bool = True) -> Item:
+    """Return a crop with anatomy, label 2, and a lesion of 4 x 4 x 2 voxels before it."""
+    label = torch.zeros(SIZE, dtype=torch.uint8)
+    label[14:17, 8:11, 1:3] = 2
+    if lesion:
+        label[6:10, 8:12, 1:3] = 1
+    return Item(case, torch.zeros(1, *SIZE), label, 1.0)
+
+
+def guessed(case: str, lesion: float, elsewhere: float = 0.0, shift: int = 0) -> Item:
+    """Return a crop with these probabilities where labelled crops have lesions, and elsewhere."""
+    guess = torch.zeros(3, *SIZE)
+    guess[2, 14 + shift : 17 + shift, 8:11, 1:3] = 1
+    guess[1, 6 + shift : 10 + shift, 8:12, 1:3] = lesion
+    guess[1, :, 15:20] = elsewhere
+    guess[0] = 1 - guess[1:].sum(dim=0)
+    label = guess.argmax(dim=0).to(torch.uint8)
+    label[guess.amax(dim=0) < 0.8] = IGNORED
+    return Item(case, torch.zeros(1, *SIZE), label, 1.0, guess)
+
+
+def test_evidence_is_what_lies_where_lesions_lie_from_the_anatomy() -> None:
+    donors = whole_lesions([labelled("a_R"), labelled("b_L", lesion=False)], [1])
+    for shift in (0, 3):
+        found = lesion_evidence(guessed("t_R", 0.25, 1.0, shift), donors, [1])
+        assert abs(found - 0.25 * 4 * 4 * 2) < 1e-5
+
+
+def test_all_but_the_ear_with_most_evidence_have_none() -> None:
+    donors = whole_lesions([labelled("a_R")], [1])
+    items = [
+        guessed("t_R", 0.3),
+        guessed("t_L", 0.2, elsewhere=1.0),
+        guessed("u_L", 0.1),
+        guessed("u_R", 0.4),
+        guessed("only_R", 0.0),
+    ]
+    assert without_lesion(items, donors, [1]) == [False, True, True, False, False]
+
+
+def test_both_ears_of_a_subject_are_told_from_two_images_of_one() -> None:
+    assert one_a_subject(whole_lesions([labelled("a_R"), labelled("b_L")], [1]))
+    assert one_a_subject(whole_lesions([labelled("a_R_e008"), labelled("a_R_e010")], [1]))
+    assert not one_a_subject(whole_lesions([labelled("a_R"), labelled("a_L")], [1]))
+
+
+def test_what_is_guessed_in_an_unaffected_ear_is_background() -> None:
+    item = guessed("t_R", 0.9)
+    assert item.label is not None and item.guess is not None
+    item.guess[1, 0:3, 3:6, 0] = 0.9  # the other ear's, cut by the side
+    item.guess[0, 0:3, 3:6, 0] = 0.1
+    item.label[20:22, 3:5, 0] = IGNORED
+    found = as_unaffected(item, [1])
+    assert found.guess is None and found.label is not None
+    expected = labelled("t_R", lesion=False).label
+    assert expected is not None
+    unknown = found.label == IGNORED
+    assert unknown[0:3, 3:6, 0].all() and not unknown[8:].any()
+    assert torch.equal(found.label[~unknown], expected[~unknown])
+
+
+def test_nothing_is_known_of_where_a_lesion_may_be() -> None:
+    item = guessed("t_R", 0.9)
+    assert item.label is not None and item.guess is not None
+    item.guess[1, 5] = 0.1
+    item.label[5] = IGNORED
+    item.label[20:22, 3:5, 0] = IGNORED
+    found = as_affected(item, [1]).label
+    assert found is not None
+    lesion = labelled("t_R").label == 1
+    lesion[5] = True
+    assert torch.equal(found == IGNORED, lesion)
+    assert (found == 2).sum() == 3 * 3 * 2
+    # The item itself stays.
+    assert (replace(item).label == 1).any()

@@ -1,0 +1,92 @@
+"""Which unlabelled crops have no lesion: of a subject's ears one has it, and the other none."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+from vsuda_cli.images.components import find_components
+from vsuda_cli.images.pseudo_labels import IGNORED
+from vsuda_cli.training.data import Item, guess_of, label_of
+from vsuda_cli.training.lesions import Lesion, is_one_of, place_of
+
+# Below this probability a structure is not there for certain.
+SURELY_NOT = 0.05
+# Voxels beyond what a crop's sides cut of the other ear's lesion, of which nothing is known either.
+CUT_MARGIN = 3
+
+
+def one_a_subject(lesions: Sequence[Lesion]) -> bool:
+    """Tell whether no subject has whole lesions in two crops of different ears."""
+    ears = {(one.item.subject, one.item.ear) for one in lesions}
+    return len(ears) == len({subject for subject, _ in ears})
+
+
+def without_lesion(
+    items: Sequence[Item], donors: Sequence[Lesion], lesions: Sequence[int]
+) -> list[bool]:
+    """Tell of each unlabelled item, with a guess and labels from it, whether it has no lesion.
+
+    Of a subject's items that is so for all but the one with the most evidence: the probability of
+    `lesions` where those of labelled crops would lie, summed over voxels, on average over `donors`.
+    A guess need not outline a lesion for that: what it errs in, it errs in for both ears.
+    """
+    found = [lesion_evidence(item, donors, lesions) for item in items]
+    most: dict[str, float] = {}
+    for item, evidence in zip(items, found, strict=True):
+        most[item.subject] = max(most.get(item.subject, evidence), evidence)
+    return [evidence < most[item.subject] for item, evidence in zip(items, found, strict=True)]
+
+
+def lesion_evidence(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]) -> float:
+    """Return how many voxels of lesion are guessed where donors' lie, on average over donors."""
+    probability = _lesion(item, lesions)
+    total = 0.0
+    for donor in donors:
+        places, _ = place_of(donor, label_of(item), lesions)
+        total += float(probability[tuple(places.T)].sum())
+    return total / len(donors)
+
+
+def as_unaffected(item: Item, lesions: Sequence[int]) -> Item:
+    """Return an item that has no lesion: what is guessed one is background.
+
+    But for what the crop's sides cut, which may be the other ear's: there nothing is known.
+    """
+    label = label_of(item).clone()
+    label[is_one_of(label, lesions)] = 0
+    label[(label == IGNORED) & (_anatomy(item, lesions) < SURELY_NOT)] = 0
+    label[_cut_by_sides(_lesion(item, lesions) >= 0.5)] = IGNORED
+    return replace(item, label=label, guess=None)
+
+
+def as_affected(item: Item, lesions: Sequence[int]) -> Item:
+    """Return an item that has a lesion: nothing is known of where it may be."""
+    label = label_of(item).clone()
+    label[is_one_of(label, lesions)] = IGNORED
+    nothing = (_anatomy(item, lesions) < SURELY_NOT) & (_lesion(item, lesions) < SURELY_NOT)
+    label[(label == IGNORED) & nothing] = 0
+    return replace(item, label=label, guess=None)
+
+
+def _lesion(item: Item, lesions: Sequence[int]) -> Tensor:
+    """Return the guessed probability (X, Y, Z) of a lesion."""
+    return guess_of(item)[list(lesions)].sum(dim=0).to(item.image.device)
+
+
+def _anatomy(item: Item, lesions: Sequence[int]) -> Tensor:
+    """Return the guessed probability (X, Y, Z) of any structure that is no lesion."""
+    return guess_of(item)[1:].sum(dim=0).to(item.image.device) - _lesion(item, lesions)
+
+
+def _cut_by_sides(mask: Tensor) -> Tensor:
+    """Return the components of a mask (X, Y, Z) that the crop's sides cut, and a margin."""
+    numbered, _ = find_components(mask.cpu().numpy(), np.eye(4), 26)
+    sides = (numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1])
+    cut = np.isin(numbered, [n for side in sides for n in np.unique(side) if n > 0])
+    if cut.any():
+        cut = ndimage.binary_dilation(cut, iterations=CUT_MARGIN)
+    return torch.from_numpy(cut).to(mask.device)
