@@ -95,6 +95,55 @@ def test_every_switch_changes_the_result(data):
     assert voxels("--no-largest", "--smallest-mm3", "2") == [360, 24, 0, 24]
 
 
+def put_tumour_left(data, x):
+    """Give the left ear a tumour of 2 x 10 x 6 voxels too, from x of the scan on, in both crops."""
+    dirty = truth()
+    dirty[x : x + 2, 40:50, 3:9] = 1
+    for side, start in STARTS.items():
+        crop, affine = cut_box(dirty, AFFINE, start, SIZE)
+        if side == "L":
+            crop, affine = mirror(crop, affine)
+        save_label(data / "labels" / f"a_{side}_Label.nii.gz", crop, affine)
+    save_label(data / "whole" / "a_Label.nii.gz", dirty, AFFINE)
+    return dirty
+
+
+def test_one_sided_keeps_the_largest_tumour_of_both_ears(data):
+    dirty = put_tumour_left(data, 150)
+    like = ["--like", data / "scans"]
+    call(data / "labels", data / "both", *like)
+    assert np.array_equal(load_label(data / "both" / "a_Label.nii.gz").array, dirty)
+    for folder in ("labels", "whole"):
+        result = call(data / folder, data / f"{folder}-one", *like, "--one-sided", "--json")
+        assert np.array_equal(load_label(data / f"{folder}-one" / "a_Label.nii.gz").array, truth())
+        (gone,) = json.loads(result.stdout)["removed"]
+        assert (gone["rule"], gone["voxels"]) == ("side", 120)
+    result = call(data / "labels", data / "ears", "--one-sided")
+    assert sorted(result.stdout.split()) == [
+        str(data / "ears" / f"a_{side}_Label.nii.gz") for side in "LR"
+    ]
+    found = {side: load_label(data / "ears" / f"a_{side}_Label.nii.gz").array for side in "LR"}
+    assert np.count_nonzero(found["R"] == 1) == 6 * 10 * 6
+    assert np.count_nonzero(found["L"] == 1) == 0 < np.count_nonzero(found["L"] == 2)
+
+
+def test_one_sided_keeps_what_both_crops_show_of_one_tumour(tmp_path):
+    dirty = np.zeros((180, 90, 30), dtype=np.uint8)
+    dirty[60:110, 40:50, 3:9] = 1
+    for side, start in {"R": (20, 20, 0), "L": (80, 20, 0)}.items():
+        crop, affine = cut_box(dirty, AFFINE, start, (80, 50, 30))
+        if side == "L":
+            crop, affine = mirror(crop, affine)
+        crop[2:4, 2:4, 2:4] = 1
+        save_label(tmp_path / "labels" / f"a_{side}_Label.nii.gz", crop, affine)
+    call(tmp_path / "labels", tmp_path / "out", "--one-sided", "--no-largest")
+    counts = {
+        side: np.count_nonzero(load_label(tmp_path / "out" / f"a_{side}_Label.nii.gz").array)
+        for side in "RL"
+    }
+    assert counts == {"R": 40 * 10 * 6, "L": 30 * 10 * 6}
+
+
 def test_connectivity_and_holes(tmp_path):
     labels = np.zeros((20, 20, 20), dtype=np.uint8)
     labels[5:10, 5:10, 5:10] = 1
@@ -140,6 +189,7 @@ def test_wrong_words_are_refused(data):
         (["--connectivity", 7], "use 6, 18 or 26"),
         (["--classes", "a,b"], "use --no-height-rule"),
         (["--classes", "a,b", "--no-height-rule", "--max-distance-mm", 8], "of distance is about"),
+        (["--classes", "a,b", "--no-height-rule", "--one-sided"], "lacks VS, which --one-sided"),
     ):
         with pytest.raises(VsudaError, match=message):
             call(data / "labels", data / "out", *words)

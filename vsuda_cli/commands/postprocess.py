@@ -1,7 +1,7 @@
 """`vsuda postprocess`: clean label maps and put both ears back on the scan's grid."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,7 +10,7 @@ from vsuda_cli.options import BatchOptions, expand_options
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from vsuda_cli.images.components import Removal, Rules
+    from vsuda_cli.images.components import Affine, Labels, Removal, Rules
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.cases import CaseFile
 
@@ -50,6 +50,12 @@ def postprocess(
             help="Drop tumour components nowhere nearer to the cochlea; off unless given.",
         ),
     ] = None,
+    one_sided: Annotated[
+        bool,
+        typer.Option(
+            "--one-sided", help="Keep the largest tumour of both ears: it is on one side."
+        ),
+    ] = False,
     largest: Annotated[
         bool, typer.Option("--largest/--no-largest", help="Keep each class's largest component.")
     ] = True,
@@ -71,7 +77,8 @@ def postprocess(
 
     Per ear: VS components whose centre lies more than 22.5 mm above the cochlea's centre are
     dropped, up being the world's z; then the largest component of each class is kept. A label map
-    wider than 120 mm that is not named _R or _L holds both ears: each half is treated alone.
+    wider than 120 mm that is not named _R or _L holds both ears: each half is treated alone. With
+    --one-sided a subject keeps its largest tumour alone, as sporadic schwannomas are.
 
     Example: vsuda postprocess predictions/fused final --like target_validation
     """
@@ -96,6 +103,9 @@ def postprocess(
         if max_distance_mm is not None:
             problem, remedy = f"{lacks} distance is about", "leave --max-distance-mm away"
             raise VsudaError(f"--classes {classes}", problem, remedy)
+    if one_sided and CLASSES[0] not in names:
+        problem = f"lacks {CLASSES[0]}, which --one-sided is about"
+        raise VsudaError(f"--classes {classes}", problem, "name it, or leave --one-sided away")
     tumour, cochlea = (names.index(c) + 1 if c in names else 0 for c in CLASSES)
     above = MAX_ABOVE_MM if max_above_mm is None else max_above_mm
     limit = above if height_rule else None
@@ -115,15 +125,17 @@ def postprocess(
     groups: dict[str, list[CaseFile]] = {}
     scans: dict[str, Path] = {}
     if like is None:
-        groups = {file.case: [file] for file in files}
+        for file in files:
+            groups.setdefault(_without_ear(file.case) if one_sided else file.case, []).append(file)
     else:
         scans = {scan.case: scan.path for scan in find_images(like)}
         for file in files:
             groups.setdefault(_scan_of(file, scans, like), []).append(file)
     jobs = []
     for case, parts in groups.items():
-        path = output_path(out, case, "Label")
-        jobs.append(Job(case, (path,), (case, parts, scans.get(case), path, rules)))
+        written = [case] if like else [part.case for part in parts]
+        paths = tuple(output_path(out, name, "Label") for name in written)
+        jobs.append(Job(case, paths, (parts, scans.get(case), paths, rules, one_sided)))
     finish(run_cases("Cleaning", jobs, clean_case, options))
 
 
@@ -131,52 +143,81 @@ def _scan_of(label: "CaseFile", scans: dict[str, Path], like: str) -> str:
     """Return the scan's case that a label map belongs to: its own name, or without _R and _L."""
     from vsuda_cli.errors import VsudaError
 
-    short = label.case[:-2] if label.case.endswith(EARS) else label.case
+    short = _without_ear(label.case)
     for case in (label.case, short):
         if case in scans:
             return case
     raise VsudaError(label.path, f"has no scan {short}_<tag>.nii.gz in {like}", "check --like")
 
 
+def _without_ear(case: str) -> str:
+    return case[:-2] if case.endswith(EARS) else case
+
+
 def clean_case(
-    case: str, parts: "Sequence[CaseFile]", scan: Path | None, out: Path, rules: "Rules"
+    parts: "Sequence[CaseFile]",
+    scan: Path | None,
+    paths: tuple[Path, ...],
+    rules: "Rules",
+    one_sided: bool,
 ) -> "JobResult":
-    """Clean the label maps of one case; with a scan, merge them on its grid."""
-    from functools import partial
-
-    import numpy as np
-
-    from vsuda_cli.errors import VsudaError
+    """Clean the label maps of one subject into `paths`; with a scan, merge them on its grid."""
     from vsuda_cli.images import components
-    from vsuda_cli.images.cropping import place_back
+    from vsuda_cli.images.one_sided import keep_one_tumour
     from vsuda_cli.io.batch import JobResult
-    from vsuda_cli.io.nifti import load_label, read_geometry, save_label
+    from vsuda_cli.io.nifti import load_label, save_label
 
-    grid = None if scan is None else read_geometry(scan)
-    merged = None
-    notes: list[str] = []
-    removed: list[dict[str, Any]] = []
+    maps, removals, remarks = [], [], []
     for part in parts:
         label = load_label(part.path, len(rules.classes) + 1)
         one_ear = part.case.endswith(EARS)
         both = not one_ear and components.holds_both_ears(label.shape, label.affine)
         way = components.clean_both_ears if both else components.clean
-        cleaned, gone, remarks = way(label.array, label.affine, rules)
-        lines = [*remarks, *_tell(gone)] or ["nothing removed"]
-        notes.append(f"{part.case}: " + "; ".join(lines))
+        cleaned, gone, said = way(label.array, label.affine, rules)
+        maps.append((cleaned, label.affine))
+        removals.append(gone)
+        remarks.append(said)
+    if one_sided:
+        kept, more = keep_one_tumour(maps, rules)
+        maps = [(labels, affine) for labels, (_, affine) in zip(kept, maps, strict=True)]
+        removals = [[*gone, *also] for gone, also in zip(removals, more, strict=True)]
+    if scan is None:
+        for path, (labels, affine) in zip(paths, maps, strict=True):
+            save_label(path, labels, affine)
+    else:
+        _merge(parts, maps, scan, paths[0])
+    notes, removed = [], []
+    for part, gone, said in zip(parts, removals, remarks, strict=True):
+        notes.append(f"{part.case}: " + "; ".join([*said, *_tell(gone)] or ["nothing removed"]))
         removed += [{"label": part.case, **vars(one)} for one in gone]
-        if grid is None:
-            save_label(out, cleaned, label.affine)
-            continue
-        before = 0 if merged is None else np.count_nonzero(merged)
-        place = partial(place_back, cleaned, label.affine, grid.shape[:3], grid.affine)
+    return JobResult(paths, {"removed": removed}, tuple(notes))
+
+
+def _merge(
+    parts: "Sequence[CaseFile]",
+    maps: "Sequence[tuple[Labels, Affine]]",
+    scan: Path,
+    out: Path,
+) -> None:
+    """Put the label maps of both ears on their scan's grid."""
+    from functools import partial
+
+    import numpy as np
+
+    from vsuda_cli.errors import VsudaError
+    from vsuda_cli.images.cropping import place_back
+    from vsuda_cli.io.nifti import read_geometry, save_label
+
+    grid = read_geometry(scan)
+    merged = np.zeros(grid.shape[:3], dtype=np.uint8)
+    for part, (labels, affine) in zip(parts, maps, strict=True):
+        before = np.count_nonzero(merged)
+        place = partial(place_back, labels, affine, grid.shape[:3], grid.affine)
         merged = place(into=merged)
         # Nothing new is to be seen where the other ear's crop found the same voxels before.
-        if cleaned.any() and np.count_nonzero(merged) == before and not place().any():
+        if labels.any() and np.count_nonzero(merged) == before and not place().any():
             raise VsudaError(part.path, f"lies outside {scan}", "check that they belong together")
-    if grid is not None and merged is not None:
-        save_label(out, merged, grid.affine)
-    return JobResult((out,), {"removed": removed}, tuple(notes))
+    save_label(out, merged, grid.affine)
 
 
 def _tell(removed: "Sequence[Removal]") -> list[str]:

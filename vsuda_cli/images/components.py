@@ -85,7 +85,9 @@ def clean_both_ears(
     left = np.zeros(labels.shape, dtype=np.bool_)
     for value in range(1, len(rules.classes) + 1):
         numbered, found = find_components(labels == value, affine, rules.connectivity)
-        left |= _select(numbered, [c for c in found if c.centre_mm[0] < middle_x], len(found))
+        left |= select_components(
+            numbered, [c for c in found if c.centre_mm[0] < middle_x], len(found)
+        )
     halves = {"left": left, "right": (labels > 0) & ~left}
     result = np.zeros_like(labels)
     removed: list[Removal] = []
@@ -129,7 +131,12 @@ def find_components(
     return numbered, sorted(found, key=lambda component: -component.voxels)
 
 
-def _select(
+def voxel_mm3(affine: Affine) -> float:
+    """Return the volume of a voxel."""
+    return abs(float(np.linalg.det(affine[:3, :3])))
+
+
+def select_components(
     numbered: NDArray[np.int32], wanted: Sequence[Component], count: int
 ) -> NDArray[np.bool_]:
     """Return the mask of the wanted ones among `count` components."""
@@ -146,7 +153,7 @@ def _clean_part(
     result = np.where(part, labels, 0).astype(np.uint8)
     removed: list[Removal] = []
     remarks: list[str] = []
-    voxel_mm3 = abs(float(np.linalg.det(affine[:3, :3])))
+    unit_mm3 = voxel_mm3(affine)
     found_anchor = _find_anchor(result, affine, rules)
     about_anchor = {"height": rules.max_above_mm, "distance": rules.max_distance_mm}
     for rule, limit in about_anchor.items():
@@ -163,17 +170,17 @@ def _clean_part(
             reason = None
             if value == rules.tumour and found_anchor is not None:
                 reason = _misplaced(component, distances, found_anchor, rules)
-            if reason is None and component.voxels * voxel_mm3 < rules.smallest_mm3:
+            if reason is None and component.voxels * unit_mm3 < rules.smallest_mm3:
                 reason = ("smallest", f"below {rules.smallest_mm3:g} mm3")
             if reason is None and rules.keep_largest and kept:
                 reason = ("largest", f"the largest has {kept[0].voxels} voxels")
             if reason is None:
                 kept.append(component)
                 continue
-            mm3 = component.voxels * voxel_mm3
+            mm3 = component.voxels * unit_mm3
             detail = where + reason[1]
             removed.append(Removal(structure, reason[0], component.voxels, mm3, detail))
-        result[(result == value) & ~_select(numbered, kept, len(found))] = 0
+        result[(result == value) & ~select_components(numbered, kept, len(found))] = 0
     if rules.fill_holes:
         for value, structure in enumerate(rules.classes, start=1):
             holes = ndimage.binary_fill_holes(result == value) & (result == 0)
@@ -181,7 +188,7 @@ def _clean_part(
             if count:
                 result[holes] = value
                 detail = f"{where}filled"
-                removed.append(Removal(structure, "holes", count, count * voxel_mm3, detail))
+                removed.append(Removal(structure, "holes", count, count * unit_mm3, detail))
     return result, removed, remarks
 
 
