@@ -172,6 +172,19 @@ def test_report_shows_the_scans(data, tmp_path):
     assert f"oblique: no scan in {shifted}" in result.stderr
 
 
+def test_a_reader_that_left_takes_no_file_along(data, tmp_path):
+    # As `vsuda evaluate ... | true`.
+    files = {"--csv": tmp_path / "a.csv", "--report": tmp_path / "a.html"}
+    words = [str(word) for pair in files.items() for word in pair]
+    line = [sys.executable, "-m", "vsuda_cli", "evaluate", data / "found", data / "truth", *words]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        assert process.wait() == 0
+    assert "written: " in said and "Error" not in said
+    assert all(path.stat().st_size > 0 for path in files.values())
+
+
 def test_existing_files_dry_run_and_shards(data, tmp_path):
     path = tmp_path / "a.csv"
     result = call(data / "found", data / "truth", "--csv", path, "--dry-run")

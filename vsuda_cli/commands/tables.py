@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vsuda_cli.console import err
+from vsuda_cli.console import emit_line, err
 
 # Where the stream is a file or a pipe nobody wraps lines: columns keep their full width.
 WIDE = 400
@@ -38,11 +38,14 @@ def print_table(
         table.add_row(*(Text(cell) for cell in row))
     stream = sys.stderr if to_stderr else sys.stdout
     width = shutil.get_terminal_size().columns if stream.isatty() else WIDE
-    quiet = to_stderr and err.quiet
-    console = Console(file=stream, width=width, highlight=False, quiet=quiet)
-    console.print(Text(title, style="bold"), soft_wrap=True)
-    console.print(table)
-    console.print()
+    console = Console(file=stream, width=width, highlight=False)
+    with console.capture() as shown:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+        console.print(table)
+    if not to_stderr:
+        emit_line(shown.get())
+    elif not err.quiet:
+        stream.write(shown.get() + "\n")
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -180,6 +180,8 @@ def train(
     if ranks.is_first():
         console.say(f"written: {write_run_page(run_folder)}")
         _report(run_folder, best, options)
+    # All end together: a process that has gone is missed by those still at work.
+    ranks.wait()
     return best
 
 
