@@ -74,9 +74,7 @@ def test_lesions_of_other_subjects_are_learnt_from(crops: Path, tmp_path: Path) 
     source = tmp_path / "source"
     shutil.copytree(crops / "source", source)
     for case in ("s0_R", "s1_R"):
-        path = source / f"{case}_Label.nii.gz"
-        label = load_label(path)
-        save_label(path, np.where(label.array == 1, 0, label.array), label.affine)
+        without_tumour(source / f"{case}_Label.nii.gz")
     words = [SEGMENTER, "--set validation_fraction=0"]
     run, without = tmp_path / "run", tmp_path / "without"
     said = done("seg-train", source, run, *words, "--set lesion_copies=1").err
@@ -88,9 +86,7 @@ def test_lesions_of_other_subjects_are_learnt_from(crops: Path, tmp_path: Path) 
 def test_copies_make_no_anatomy_of_a_lesion(tmp_path: Path) -> None:
     save_crops(tmp_path, tmp_path, "ceT1", dict.fromkeys([f"s{n}_R" for n in range(7)], 1.0))
     for case in ("s0_R", "s1_R", "s2_R"):
-        path = tmp_path / f"{case}_Label.nii.gz"
-        label = load_label(path)
-        save_label(path, np.where(label.array == 1, 0, label.array), label.affine)
+        without_tumour(tmp_path / f"{case}_Label.nii.gz")
     values: dict[str, object] = {"lesion_copies": 4, "structure_share": 1.0}
     values |= {"validation_fraction": 0.0, "structure_ranges": ((0.3, 0.8), (0.7, 1.0))}
     settings = resolve(SegmentationSettings, preset="small", values=values)
@@ -103,6 +99,77 @@ def test_copies_make_no_anatomy_of_a_lesion(tmp_path: Path) -> None:
     assert find_lesions(items + copies, 2) == []
     anchors = segmenting.known_contrast(items, [], settings, device).anchors
     assert anchors is not None and len(anchors) == 1
+
+
+@pytest.fixture(scope="module")
+def two_ears(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return labelled and unlabelled crops of both ears, and a run's guesses of the latter.
+
+    The labelled left ears have no tumour.
+    """
+    folder = tmp_path_factory.mktemp("two_ears")
+    cases = dict.fromkeys([f"s{n}_{side}" for n in range(3) for side in "LR"], 1.0)
+    save_crops(folder / "source", folder / "source", "ceT1", cases)
+    save_crops(folder / "target", None, "hrT2", dict.fromkeys(["t_L", "t_R"], 1.0))
+    for number in range(3):
+        without_tumour(folder / "source" / f"s{number}_L_Label.nii.gz")
+    done("seg-train", folder / "source", folder / "run", SEGMENTER)
+    done("predict", folder / "run", folder / "target", folder / "guesses", "--probabilities")
+    return folder
+
+
+def without_tumour(path: Path) -> None:
+    label = load_label(path)
+    save_label(path, np.where(label.array == 1, 0, label.array), label.affine)
+
+
+GRAFTS = "--set lesion_grafts=2"
+RANGES = "--set structure_ranges=[[0.3,0.8],[0.7,1.0]]"
+
+
+def test_lesions_are_grafted_into_the_ear_that_has_none(two_ears: Path, tmp_path: Path) -> None:
+    target, guesses = two_ears / "target", two_ears / "guesses"
+    words = [SEGMENTER, RANGES, "--set validation_fraction=0 --unlabelled", target]
+    words += ["--pseudo-labels", guesses]
+    runs = [tmp_path / name for name in ("grafted", "again", "without")]
+    for run, more in zip(runs, (GRAFTS, GRAFTS, ""), strict=True):
+        said = done("seg-train", two_ears / "source", run, *words, more).err
+        expected = "1 unlabelled crops without a lesion; 2 copies with one"
+        assert (expected in said) == bool(more)
+    first, again, without = (Run(run).weights(1).read_bytes() for run in runs)
+    assert first == again != without
+
+
+def test_grafts_need_to_know_which_ears_have_no_lesion(two_ears: Path, tmp_path: Path) -> None:
+    source, target, run = two_ears / "source", two_ears / "target", tmp_path / "run"
+    sure = ["--pseudo-labels", two_ears / "guesses"]
+    start = ["seg-train", source, run, SEGMENTER, GRAFTS, "--set validation_fraction=0"]
+    curves = "--set curve_share=1"
+    one_ear = tmp_path / "one_ear"
+    one_ear.mkdir()
+    shutil.copy(target / "t_L_hrT2.nii.gz", one_ear)
+    both = tmp_path / "both"
+    shutil.copytree(source, both)
+    without_tumour(both / "s0_R_Label.nii.gz")
+    without_tumour(both / "s1_R_Label.nii.gz")
+    shutil.copy(both / "s2_R_Label.nii.gz", both / "s2_L_Label.nii.gz")
+    everywhere = tmp_path / "everywhere"
+    shutil.copytree(source, everywhere)
+    for number in range(3):
+        name = everywhere / f"s{number}"
+        shutil.copy(f"{name}_R_Label.nii.gz", f"{name}_L_Label.nii.gz")
+    for words, message in (
+        ([*start, RANGES, "--unlabelled", target, curves], "give --pseudo-labels"),
+        ([*start, "--unlabelled", target, *sure], "give --set structure_ranges"),
+        ([*start, RANGES, "--unlabelled", one_ear, *sure], "has crops of both ears"),
+        ([start[0], both, *start[2:], RANGES, "--unlabelled", target, *sure], "in both ears"),
+        ([start[0], everywhere, *start[2:], RANGES, "--unlabelled", target, *sure], "no label is"),
+        (["mt-train", source, target, run, GRAFTS, "--init", two_ears / "run"], "is no setting"),
+    ):
+        refused = vsuda(*words)
+        assert refused.code == 2
+        assert message in refused.err
+        assert not run.exists()
 
 
 def test_options_that_nothing_would_read_are_refused(crops: Path, tmp_path: Path) -> None:

@@ -115,6 +115,26 @@ def test_ignored_voxels_have_no_part_in_the_loss() -> None:
     assert loss.item() == pytest.approx(alone.item(), rel=1e-6)
 
 
+def test_grafted_lesions_alone_are_drawn_within_their_range() -> None:
+    ranges = ((0.6, 0.7), (0.0, 0.1))
+    objective = Segmentation(dataclasses.replace(TOY, structure_ranges=ranges), CPU)
+    objective.lesions = [1]
+    batch = toy_batch()
+    batch["grafted"] = torch.full((4, 1, 16, 16, 4), 0.3)
+    batch["grafted_label"] = batch["labelled_label"].expand(4, -1, -1, -1).clone()
+    batch["grafted_label"][:, 14:] = 255
+    images, labels = objective.augmented(batch)
+    torch.testing.assert_close(images[:1], batch["labelled"], atol=1e-5, rtol=0)
+    assert torch.equal(labels[1:], batch["grafted_label"])
+    lesion = batch["labelled_label"][0] == 1
+    core = images[1:, 0, 3:7, 3:7, 1:3]
+    assert ((core > 0.59) & (core < 0.71)).all()
+    assert core.mean(dim=(1, 2, 3)).std() > 0.005
+    beyond = torch.nn.functional.max_pool3d(lesion[None, None].float(), (3, 3, 1), 1, (1, 1, 0))
+    around = images[1:, 0, beyond[0, 0] == 0]
+    torch.testing.assert_close(around, torch.full_like(around, 0.3), atol=1e-5, rtol=0)
+
+
 def test_pseudo_labelled_images_are_learnt_from_in_their_own_contrast() -> None:
     settings = dataclasses.replace(TOY, curve_share=1.0, structure_share=1.0)
     objective = Segmentation(settings, CPU)
