@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsuda_cli import config, console, resolving
-from vsuda_cli.commands import segmenting
+from vsuda_cli.commands import known_labels, segmenting
 from vsuda_cli.commands.training import Prepared, load_items
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
@@ -95,7 +95,7 @@ class Parts:
                 "Loading target images", unlabelled, stage.preprocessing, 1, self.device
             )
             if stage.background_margin_mm > 0:
-                targets = segmenting.with_known_labels(targets, sources, stage)
+                targets = known_labels.with_known_labels(targets, sources, stage)
             objective = CutSeg(stage, self.translation, self.teacher, self.device)
             fine_tuning = stage is not self.settings
             models = objective.models_for_inference()

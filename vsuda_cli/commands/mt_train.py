@@ -33,7 +33,7 @@ def mt_train(
 
     Example: vsuda mt-train pseudo crops/target_training runs/mt --init runs/seg
     """
-    from vsuda_cli.commands import segmenting
+    from vsuda_cli.commands import known_labels, segmenting
     from vsuda_cli.commands.training import (
         Prepared,
         begin,
@@ -73,7 +73,7 @@ def mt_train(
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
         if settings.background_margin_mm > 0:
-            target = segmenting.with_known_labels(target, training, settings)
+            target = known_labels.with_known_labels(target, training, settings)
         if init:
             segmenting.start_from(init, objective.network, settings)
             objective.start_from_student()

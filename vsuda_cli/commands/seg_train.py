@@ -49,7 +49,7 @@ def seg_train(
 
     Example: vsuda seg-train pseudo runs/seg
     """
-    from vsuda_cli.commands import segmenting
+    from vsuda_cli.commands import known_labels, segmenting
     from vsuda_cli.commands.training import (
         Prepared,
         begin,
@@ -85,7 +85,7 @@ def seg_train(
     if settings.lesion_grafts > 0 and not settings.structure_ranges:
         problem = "has no intensities to draw lesions with"
         raise VsudaError("--set lesion_grafts", problem, "give --set structure_ranges")
-    guesses = segmenting.pair_probabilities([image for image, _ in real], pseudo_labels)
+    guesses = known_labels.pair_probabilities([image for image, _ in real], pseudo_labels)
     device = begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)
@@ -103,13 +103,13 @@ def seg_train(
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
         if guesses:
-            target = segmenting.load_pseudo_labelled(guesses, settings, device)
+            target = known_labels.load_pseudo_labelled(guesses, settings, device)
         if guesses or background:
-            target = segmenting.with_known_labels(target, training, settings)
+            target = known_labels.with_known_labels(target, training, settings)
             # Half as many as labelled ones: what they teach is less, and a step costs as much.
             half = dataclasses.replace(settings, batch_size=(settings.batch_size + 1) // 2)
             if settings.lesion_grafts > 0:
-                found = segmenting.with_lesions_grafted(target, training, settings)
+                found = known_labels.with_lesions_grafted(target, training, settings)
                 target, grafted, objective.lesions = found
                 samplers["grafted"] = segmenting.unlabelled_sampler(grafted, settings, device)
             samplers["pseudo"] = segmenting.unlabelled_sampler(target, half, device)

@@ -38,14 +38,14 @@ def transplant_lesions(
 
 def _with_lesion(host: Item, donor: Lesion, lesions: Sequence[int]) -> Item | None:
     """Return the host with the donor's lesion, or None where it has no room."""
-    own, theirs = label_of(host), label_of(donor.item)
+    own, device = label_of(host), host.image.device
     places, fits = place_of(donor, own, lesions)
     x, y, z = places.T
     if len(x) == 0 or is_one_of(own[x, y, z], lesions).any():
         return None
     free = is_one_of(own[x, y, z], [0, IGNORED])
-    to, where = (x[free], y[free], z[free]), tuple(donor.voxels[fits][free].T)
+    to, where = (x[free], y[free], z[free]), tuple(donor.voxels.to(device)[fits][free].T)
     image, label = host.image.clone(), own.clone()
-    image[0][to] = donor.item.image[0][where]
-    label[to] = theirs[where]
+    image[0][to] = donor.item.image.to(device)[0][where]
+    label[to] = label_of(donor.item).to(device)[where]
     return replace(host, image=image, label=label)
