@@ -69,7 +69,7 @@ def test_what_is_guessed_in_an_unaffected_ear_is_background() -> None:
     assert item.label is not None and item.guess is not None
     item.guess[1, 0:3, 3:6, 0] = 0.9  # the other ear's, cut by the side
     item.guess[0, 0:3, 3:6, 0] = 0.1
-    item.label[20:22, 3:5, 0] = IGNORED
+    item.label[16:22, 3:10, 0] = IGNORED
     found = as_unaffected(item, [1])
     assert found.guess is None and found.label is not None
     expected = labelled("t_R", lesion=False).label

@@ -93,8 +93,9 @@ def with_lesions_grafted(
 ) -> tuple[list["Item"], list["Item"], list[int]]:
     """Tell the pseudo-labelled crops that have no lesion, and give copies of them one.
 
-    Returns the crops with what that says of their labels, the copies, with labelled crops' lesions,
-    and the labels that are lesions. Raises VsudaError where nothing tells which crops have none.
+    Returns the crops with what that says of their labels; those without a lesion, as often with one
+    of a labelled crop as without; and the labels that are lesions. Raises VsudaError where nothing
+    tells which crops have none.
     """
     from vsuda_cli.training.lesions import find_lesions, whole_lesions
     from vsuda_cli.training.transplant import transplant_lesions
@@ -125,4 +126,5 @@ def with_lesions_grafted(
         raise VsudaError(setting, "no unlabelled subject has crops of both ears", "give both")
     grafted = transplant_lesions(hosts, donors, lesions, settings.lesion_grafts, settings.seed)
     console.say(f"{len(hosts)} unlabelled crops without a lesion; {len(grafted)} copies with one")
-    return known, grafted, lesions
+    # As many without: where each ear had a lesion, one would be found in each.
+    return known, grafted + hosts * settings.lesion_grafts, lesions

@@ -52,23 +52,23 @@ def lesion_evidence(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]
 
 
 def as_unaffected(item: Item, lesions: Sequence[int]) -> Item:
-    """Return an item that has no lesion: what is guessed one is background.
+    """Return an item that has no lesion: all but its anatomy is background.
 
-    But for what the crop's sides cut, which may be the other ear's: there nothing is known.
+    But for what the crop's sides cut of a lesion, which may be the other ear's: there nothing is
+    known.
     """
-    label = label_of(item).clone()
-    label[is_one_of(label, lesions)] = 0
-    label[(label == IGNORED) & (_anatomy(item, lesions) < SURELY_NOT)] = 0
+    label = _anatomy_alone(item, lesions)
     label[_cut_by_sides(_lesion(item, lesions) >= 0.5)] = IGNORED
     return replace(item, label=label, guess=None)
 
 
 def as_affected(item: Item, lesions: Sequence[int]) -> Item:
-    """Return an item that has a lesion: nothing is known of where it may be."""
-    label = label_of(item).clone()
-    label[is_one_of(label, lesions)] = IGNORED
-    nothing = (_anatomy(item, lesions) < SURELY_NOT) & (_lesion(item, lesions) < SURELY_NOT)
-    label[(label == IGNORED) & nothing] = 0
+    """Return an item that has a lesion: nothing is known of where it may be, which teaches nothing.
+
+    A guess of it that is learnt from grows from round to round.
+    """
+    label = _anatomy_alone(item, lesions)
+    label[(label == 0) & (_lesion(item, lesions) >= SURELY_NOT)] = IGNORED
     return replace(item, label=label, guess=None)
 
 
@@ -77,9 +77,14 @@ def _lesion(item: Item, lesions: Sequence[int]) -> Tensor:
     return guess_of(item)[list(lesions)].sum(dim=0).to(item.image.device)
 
 
-def _anatomy(item: Item, lesions: Sequence[int]) -> Tensor:
-    """Return the guessed probability (X, Y, Z) of any structure that is no lesion."""
-    return guess_of(item)[1:].sum(dim=0).to(item.image.device) - _lesion(item, lesions)
+def _anatomy_alone(item: Item, lesions: Sequence[int]) -> Tensor:
+    """Return the label map (X, Y, Z) with all that is no anatomy for background.
+
+    Were the uncertain margin of a structure ignored, nothing would keep it from growing.
+    """
+    label = label_of(item).clone()
+    label[is_one_of(label, [IGNORED, *lesions])] = 0
+    return label
 
 
 def _cut_by_sides(mask: Tensor) -> Tensor:
