@@ -69,13 +69,17 @@ def test_what_is_guessed_in_an_unaffected_ear_is_background() -> None:
     assert item.label is not None and item.guess is not None
     item.guess[1, 0:3, 3:6, 0] = 0.9  # the other ear's, cut by the side
     item.guess[0, 0:3, 3:6, 0] = 0.1
-    item.label[16:22, 3:10, 0] = IGNORED
+    item.label[20:22, 3:5, 0] = IGNORED
+    item.guess[2, 17, 8:11, 1:3] = 0.6  # perhaps anatomy, and perhaps not
+    item.guess[0, 17, 8:11, 1:3] = 0.4
+    item.label[17, 8:11, 1:3] = IGNORED
     found = as_unaffected(item, [1])
     assert found.guess is None and found.label is not None
     expected = labelled("t_R", lesion=False).label
     assert expected is not None
     unknown = found.label == IGNORED
-    assert unknown[0:3, 3:6, 0].all() and not unknown[8:].any()
+    assert unknown[0:3, 3:6, 0].all() and unknown[17, 8:11, 1:3].all()
+    assert not unknown[8:17].any() and not unknown[18:].any()
     assert torch.equal(found.label[~unknown], expected[~unknown])
 
 

@@ -52,7 +52,7 @@ def lesion_evidence(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]
 
 
 def as_unaffected(item: Item, lesions: Sequence[int]) -> Item:
-    """Return an item that has no lesion: all but its anatomy is background.
+    """Return an item that has no lesion: all but what is guessed its anatomy is background.
 
     But for what the crop's sides cut of a lesion, which may be the other ear's: there nothing is
     known.
@@ -78,12 +78,15 @@ def _lesion(item: Item, lesions: Sequence[int]) -> Tensor:
 
 
 def _anatomy_alone(item: Item, lesions: Sequence[int]) -> Tensor:
-    """Return the label map (X, Y, Z) with all that is no anatomy for background.
+    """Return the label map (X, Y, Z) with all that is not guessed anatomy for background.
 
-    Were the uncertain margin of a structure ignored, nothing would keep it from growing.
+    Only what is guessed anatomy and not sure stays ignored: were the margin beyond it ignored too,
+    nothing would keep a structure from growing from round to round.
     """
     label = label_of(item).clone()
-    label[is_one_of(label, [IGNORED, *lesions])] = 0
+    others = [0, *lesions]
+    guessed = guess_of(item).argmax(dim=0).to(label.device)
+    label[is_one_of(label, others) | is_one_of(guessed, others)] = 0
     return label
 
 
