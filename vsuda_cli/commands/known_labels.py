@@ -97,6 +97,7 @@ def with_lesions_grafted(
     of a labelled crop as without; and the labels that are lesions. Raises VsudaError where nothing
     tells which crops have none.
     """
+    from vsuda_cli.training.anatomy_size import with_sized_anatomy
     from vsuda_cli.training.lesions import find_lesions, whole_lesions
     from vsuda_cli.training.transplant import transplant_lesions
     from vsuda_cli.training.unaffected import (
@@ -116,10 +117,12 @@ def with_lesions_grafted(
     if not one_a_subject(donors):
         problem = "subjects have labelled lesions in both ears: nothing tells where none are"
         raise VsudaError(setting, problem, "leave it away")
-    has_none = without_lesion(pseudo, donors, lesions)
+    anatomy = [value for value in range(1, len(settings.classes) + 1) if value not in lesions]
+    sized = with_sized_anatomy(pseudo, labelled, anatomy)
+    has_none = without_lesion(sized, donors, lesions)
     known = [
         (as_unaffected if none else as_affected)(item, lesions)
-        for item, none in zip(pseudo, has_none, strict=True)
+        for item, none in zip(sized, has_none, strict=True)
     ]
     hosts = [item for item, none in zip(known, has_none, strict=True) if none]
     if not hosts:

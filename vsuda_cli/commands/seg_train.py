@@ -104,14 +104,14 @@ def seg_train(
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
         if guesses:
             target = known_labels.load_pseudo_labelled(guesses, settings, device)
+        if settings.lesion_grafts > 0:
+            found = known_labels.with_lesions_grafted(target, training, settings)
+            target, grafted, objective.lesions = found
+            samplers["grafted"] = segmenting.unlabelled_sampler(grafted, settings, device)
         if guesses or background:
             target = known_labels.with_known_labels(target, training, settings)
             # Half as many as labelled ones: what they teach is less, and a step costs as much.
             half = dataclasses.replace(settings, batch_size=(settings.batch_size + 1) // 2)
-            if settings.lesion_grafts > 0:
-                found = known_labels.with_lesions_grafted(target, training, settings)
-                target, grafted, objective.lesions = found
-                samplers["grafted"] = segmenting.unlabelled_sampler(grafted, settings, device)
             samplers["pseudo"] = segmenting.unlabelled_sampler(target, half, device)
         if init:
             segmenting.start_from(init, objective.network, settings)

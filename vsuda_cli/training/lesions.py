@@ -48,14 +48,16 @@ def whole_part(mask: Tensor) -> Tensor:
 
     Slices at the ends are the scan's own; it is the sides that show the other ear's tumour.
     """
-    array = mask.cpu().numpy()
-    numbered, parts = find_components(array, np.eye(4), 26)
-    if not parts:
-        return mask.new_zeros((0, 3), dtype=torch.long)
-    largest = np.argwhere(numbered == parts[0].number)
-    last = np.array(array.shape[:2]) - 1
-    if (largest.min(axis=0)[:2] == 0).any() or (largest.max(axis=0)[:2] == last).any():
-        largest = largest[:0]
+    largest = largest_component(mask)
+    if any(side.any() for side in (largest[0], largest[-1], largest[:, 0], largest[:, -1])):
+        return largest.new_zeros((0, 3), dtype=torch.long)
+    return largest.nonzero()
+
+
+def largest_component(mask: Tensor) -> Tensor:
+    """Return the mask of a mask's largest component, nothing of an empty one."""
+    numbered, parts = find_components(mask.cpu().numpy(), np.eye(4), 26)
+    largest = numbered == parts[0].number if parts else numbered > 0
     return torch.from_numpy(largest).to(mask.device)
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from vsuda_cli.images.components import find_components
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.data import Item, guess_of, label_of
-from vsuda_cli.training.lesions import Lesion, is_one_of, place_of
+from vsuda_cli.training.lesions import Lesion, place_of
 
 # Below this probability a structure is not there for certain.
 SURELY_NOT = 0.05
@@ -28,7 +28,7 @@ def one_a_subject(lesions: Sequence[Lesion]) -> bool:
 def without_lesion(
     items: Sequence[Item], donors: Sequence[Lesion], lesions: Sequence[int]
 ) -> list[bool]:
-    """Tell of each unlabelled item, with a guess and labels from it, whether it has no lesion.
+    """Tell of each unlabelled item, with a guess and labelled anatomy, whether it has no lesion.
 
     Of a subject's items that is so for all but the one with the most evidence: the probability of
     `lesions` where those of labelled crops would lie, summed over voxels, on average over `donors`.
@@ -52,22 +52,22 @@ def lesion_evidence(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]
 
 
 def as_unaffected(item: Item, lesions: Sequence[int]) -> Item:
-    """Return an item that has no lesion: all but what is guessed its anatomy is background.
+    """Return an item of labelled anatomy that has no lesion: all else is background.
 
-    But for what the crop's sides cut of a lesion, which may be the other ear's: there nothing is
-    known.
+    But for what the crop's sides cut of a guessed lesion, which may be the other ear's: there
+    nothing is known.
     """
-    label = _anatomy_alone(item, lesions)
-    label[_cut_by_sides(_lesion(item, lesions) >= 0.5)] = IGNORED
+    label = label_of(item).clone()
+    label[(label == 0) & _cut_by_sides(_lesion(item, lesions) >= 0.5)] = IGNORED
     return replace(item, label=label, guess=None)
 
 
 def as_affected(item: Item, lesions: Sequence[int]) -> Item:
-    """Return an item that has a lesion: nothing is known of where it may be, which teaches nothing.
+    """Return an item of labelled anatomy that has a lesion: where it may be, nothing is known.
 
     A guess of it that is learnt from grows from round to round.
     """
-    label = _anatomy_alone(item, lesions)
+    label = label_of(item).clone()
     label[(label == 0) & (_lesion(item, lesions) >= SURELY_NOT)] = IGNORED
     return replace(item, label=label, guess=None)
 
@@ -75,19 +75,6 @@ def as_affected(item: Item, lesions: Sequence[int]) -> Item:
 def _lesion(item: Item, lesions: Sequence[int]) -> Tensor:
     """Return the guessed probability (X, Y, Z) of a lesion."""
     return guess_of(item)[list(lesions)].sum(dim=0).to(item.image.device)
-
-
-def _anatomy_alone(item: Item, lesions: Sequence[int]) -> Tensor:
-    """Return the label map (X, Y, Z) with all that is not guessed anatomy for background.
-
-    Only what is guessed anatomy and not sure stays ignored: were the margin beyond it ignored too,
-    nothing would keep a structure from growing from round to round.
-    """
-    label = label_of(item).clone()
-    others = [0, *lesions]
-    guessed = guess_of(item).argmax(dim=0).to(label.device)
-    label[is_one_of(label, others) | is_one_of(guessed, others)] = 0
-    return label
 
 
 def _cut_by_sides(mask: Tensor) -> Tensor:
