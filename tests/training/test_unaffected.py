@@ -66,34 +66,27 @@ def test_both_ears_of_a_subject_are_told_from_two_images_of_one() -> None:
 
 def test_what_is_guessed_in_an_unaffected_ear_is_background() -> None:
     item = guessed("t_R", 0.9)
-    assert item.label is not None and item.guess is not None
+    assert item.guess is not None
+    item = replace(item, label=labelled("t_R", lesion=False).label)
     item.guess[1, 0:3, 3:6, 0] = 0.9  # the other ear's, cut by the side
-    item.guess[0, 0:3, 3:6, 0] = 0.1
-    item.label[20:22, 3:5, 0] = IGNORED
-    item.guess[2, 17, 8:11, 1:3] = 0.6  # perhaps anatomy, and perhaps not
-    item.guess[0, 17, 8:11, 1:3] = 0.4
-    item.label[17, 8:11, 1:3] = IGNORED
     found = as_unaffected(item, [1])
-    assert found.guess is None and found.label is not None
-    expected = labelled("t_R", lesion=False).label
-    assert expected is not None
+    assert found.guess is None and found.label is not None and item.label is not None
     unknown = found.label == IGNORED
-    assert unknown[0:3, 3:6, 0].all() and unknown[17, 8:11, 1:3].all()
-    assert not unknown[8:17].any() and not unknown[18:].any()
-    assert torch.equal(found.label[~unknown], expected[~unknown])
+    assert unknown[0:3, 3:6, 0].all() and not unknown[8:].any()
+    assert torch.equal(found.label[~unknown], item.label[~unknown])
 
 
 def test_nothing_is_known_of_where_a_lesion_may_be() -> None:
     item = guessed("t_R", 0.9)
-    assert item.label is not None and item.guess is not None
+    assert item.guess is not None
+    item = replace(item, label=labelled("t_R", lesion=False).label)
     item.guess[1, 5] = 0.1
-    item.label[5] = IGNORED
-    item.label[20:22, 3:5, 0] = IGNORED
+    item.guess[1, 14] = 0.1
     found = as_affected(item, [1]).label
-    assert found is not None
-    lesion = labelled("t_R").label == 1
-    lesion[5] = True
-    assert torch.equal(found == IGNORED, lesion)
-    assert (found == 2).sum() == 3 * 3 * 2
+    assert found is not None and item.label is not None
+    possible = item.guess[1] >= 0.05
+    anatomy = item.label == 2
+    assert torch.equal(found == IGNORED, possible & ~anatomy)
+    assert torch.equal(found == 2, anatomy)
     # The item itself stays.
-    assert (replace(item).label == 1).any()
+    assert not (item.label == IGNORED).any()
