@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from torch import Tensor
 
+from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.anatomy_size import with_sized_anatomy
-from vsuda_cli.training.data import Item
+from vsuda_cli.training.data import Item, label_of
 
 SIZE = (20, 20, 4)
 
@@ -26,21 +28,36 @@ def guessed(strength: float) -> Item:
     return Item("t_R", torch.zeros(1, *SIZE), label, 1.0, guess)
 
 
-@pytest.mark.parametrize("width", [2, 4, 8])
+def sized(items: list[Item], sources: list[Item], margin_mm: float = 0.0) -> list[Tensor]:
+    found = with_sized_anatomy(items, sources, [2], spacing_mm=(1, 1, 1.5), margin_mm=margin_mm)
+    return [label_of(item) for item in found]
+
+
+@pytest.mark.parametrize("width", [2, 4])
 def test_items_together_get_the_mean_size_of_labelled_ones(width: int) -> None:
     sources = [labelled(width - 1), labelled(width + 1)]
-    first, second = with_sized_anatomy([guessed(1.0), guessed(0.999)], sources, [2])
-    counts = []
-    for item in (first, second):
-        assert item.label is not None and set(item.label.unique().tolist()) == {0, 2}
-        # From the most probable on, without the speck.
-        found = (item.label == 2).nonzero()
-        assert found[:, 0].min() == 2 and found[:, 0].max() <= 13
-        counts.append(len(found))
-    assert abs(sum(counts) - 2 * width * 8) <= 8
-    assert abs(counts[0] - counts[1]) <= 8
+    labels = sized([guessed(1.0), guessed(0.999)], sources)
+    for label in labels:
+        assert set(label.unique().tolist()) == {0, 2, IGNORED}
+        # From the most probable on; the speck is as probable, and no part of the largest component.
+        assert (label == 2).nonzero()[:, 0].min() == 2
+        assert label[18, 2, 0] == IGNORED
+    # A slice of one item is as probable as the next, so the counts are whole slices.
+    sure = sum(int((label == 2).sum()) for label in labels)
+    possible = sum(int((label > 0).sum()) for label in labels)
+    assert abs(sure - 0.5 * 2 * 8 * width) <= 8
+    assert abs(possible - 2 * 2 * 8 * width) <= 8
 
 
-def test_what_is_guessed_nowhere_is_labelled_nowhere_else() -> None:
-    (item,) = with_sized_anatomy([guessed(1.0)], [labelled(4)], [])
-    assert item.label is not None and not item.label.any()
+def test_anatomy_lies_where_labelled_crops_have_it() -> None:
+    sources = [labelled(4)]
+    (anywhere,) = sized([guessed(1.0)], sources)
+    (near,) = sized([guessed(1.0)], sources, margin_mm=3.0)
+    assert (anywhere == 2).nonzero()[:, 0].min() == 2
+    assert (near == 2).nonzero()[:, 0].min() == 5
+    assert not near[:5].any() and not near[18].any()
+
+
+def test_what_is_no_anatomy_is_background() -> None:
+    found = with_sized_anatomy([guessed(1.0)], [labelled(4)], [], spacing_mm=(1, 1, 1), margin_mm=0)
+    assert not label_of(found[0]).any()

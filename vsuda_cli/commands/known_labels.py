@@ -118,7 +118,13 @@ def with_lesions_grafted(
         problem = "subjects have labelled lesions in both ears: nothing tells where none are"
         raise VsudaError(setting, problem, "leave it away")
     anatomy = [value for value in range(1, len(settings.classes) + 1) if value not in lesions]
-    sized = with_sized_anatomy(pseudo, labelled, anatomy)
+    sized = with_sized_anatomy(
+        pseudo,
+        labelled,
+        anatomy,
+        spacing_mm=settings.preprocessing.spacing_mm,
+        margin_mm=settings.background_margin_mm,
+    )
     has_none = without_lesion(sized, donors, lesions)
     known = [
         (as_unaffected if none else as_affected)(item, lesions)

@@ -1,39 +1,60 @@
-"""Anatomy in unlabelled crops, as large as in labelled ones.
+"""Anatomy in unlabelled crops: as large as in labelled ones, and where it lies there.
 
 A network that is not sure of a small structure's outline guesses it too large, and one that learns
-from such guesses larger still. But how large anatomy is, other subjects tell.
+from such guesses larger still; or it takes the like of it for it. But how large anatomy is, and in
+which part of a crop, other subjects tell.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from vsuda_cli.images.location import outside_region, structure_region
+from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.data import Item, guess_of, label_of
 from vsuda_cli.training.lesions import largest_component
 
+# The most probable voxels of a structure are it, up to the first share of its size; what is
+# probable beyond the second is background; what is between is for labelled crops to teach.
+CORE, REACH = 0.5, 2.0
+
 
 def with_sized_anatomy(
-    items: Sequence[Item], labelled: Sequence[Item], anatomy: Sequence[int]
+    items: Sequence[Item],
+    labelled: Sequence[Item],
+    anatomy: Sequence[int],
+    *,
+    spacing_mm: Sequence[float],
+    margin_mm: float,
 ) -> list[Item]:
     """Return unlabelled items with labels of `anatomy` from their guesses, all else background.
 
-    A label is where its probability is above a threshold, the one that gives all items together as
-    many voxels as labelled items have on average; of these an item keeps the largest component.
+    An item keeps the largest component of what is sure; the outline is 255, ignored. Structures lie
+    within `margin_mm` of where a labelled crop has them; 0: anywhere. Thresholds of probability are
+    those that give all items together as many voxels as labelled items have on average.
     """
     labels = [torch.zeros_like(label_of(item)) for item in items]
     for value in anatomy:
-        limit = _size_threshold(items, labelled, value)
-        for item, label in zip(items, labels, strict=True):
-            there = (guess_of(item)[value] >= limit).to(label.device)
-            label[largest_component(there)] = value
+        found = [guess_of(item)[value].clone() for item in items]
+        if margin_mm > 0:
+            masks = [(label_of(item) == value).cpu().numpy().astype(np.uint8) for item in labelled]
+            region = structure_region(masks, spacing_mm, margin_mm)
+            for probability in found:
+                outside = outside_region(region, tuple(probability.shape))
+                probability[torch.from_numpy(outside)] = 0
+        voxels = sum(int((label_of(item) == value).sum()) for item in labelled) / len(labelled)
+        core, reach = (_threshold(found, share * voxels * len(found)) for share in (CORE, REACH))
+        for probability, label in zip(found, labels, strict=True):
+            label[(probability >= reach).to(label.device)] = IGNORED
+            label[largest_component(probability >= core).to(label.device)] = value
     return [replace(item, label=label) for item, label in zip(items, labels, strict=True)]
 
 
-def _size_threshold(items: Sequence[Item], labelled: Sequence[Item], value: int) -> float:
-    """Return the probability of `value` that items exceed in as many voxels as are expected."""
-    voxels = sum(int((label_of(item) == value).sum()) for item in labelled)
-    expected = max(1, round(voxels / len(labelled) * len(items)))
-    probability: Tensor = torch.cat([guess_of(item)[value].flatten() for item in items])
-    return float(probability.topk(min(expected, len(probability))).values[-1])
+def _threshold(probabilities: Sequence[Tensor], voxels: float) -> float:
+    """Return the probability that so many of all voxels reach, and are more than 0."""
+    every = torch.cat([probability.flatten() for probability in probabilities])
+    count = min(max(1, round(voxels)), len(every))
+    return max(float(every.topk(count).values[-1]), torch.finfo(every.dtype).tiny)
