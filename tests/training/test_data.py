@@ -175,8 +175,9 @@ def test_sure_predictions_become_labels_and_unsure_voxels_are_never_a_centre(
 ) -> None:
     image, maps = probability_files(tmp_path)
     preprocessing = Preprocessing(spacing_mm=(1.0, 1.0, 1.5))
-    found = load_pseudo_item(parse_name(image), maps, preprocessing, 3, 0.8)
-    assert found.label is not None
+    found = load_pseudo_item(parse_name(image), maps, preprocessing, 3, 0.8, keep_guess=True)
+    assert found.label is not None and found.guess is not None
+    torch.testing.assert_close(found.guess[1, :, 0, 0], torch.tensor([0.9, 0.9, 0.55, 0, 0, 0]))
     assert found.label[:, 0, 0].tolist() == [1, 1, 255, 0, 0, 0]
     only_labels = Augmentation(rotation_degrees=0, scale=0, foreground=1.0)
     sampler = PatchSampler([found], (3, 3, 3), 1, only_labels, 0, torch.device("cpu"))
@@ -189,11 +190,11 @@ def test_sure_predictions_become_labels_and_unsure_voxels_are_never_a_centre(
 def test_maps_of_other_classes_are_refused(tmp_path: Path) -> None:
     image, maps = probability_files(tmp_path, classes=4)
     with pytest.raises(VsudaError, match="4 classes"):
-        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8)
+        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8, keep_guess=False)
 
 
 def test_maps_on_another_grid_are_refused(tmp_path: Path) -> None:
     image, maps = probability_files(tmp_path)
     save_image(image, np.ones((6, 5, 5)), np.eye(4))
     with pytest.raises(VsudaError, match="another grid"):
-        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8)
+        load_pseudo_item(parse_name(image), maps, Preprocessing(), 3, 0.8, keep_guess=False)
