@@ -169,7 +169,8 @@ class SegmentationSettings(SegmenterSettings):
     # Least probability of a voxel's class for it to count as a pseudo-label [ours].
     pseudo_confidence: float = 0.8
     # Copies of each pseudo-labelled crop without a lesion, with lesions of labelled crops drawn in
-    # their place, and as many without; 0: off [ours].
+    # their place, and as many without; 0: off. Anatomy then goes by its size in labelled crops, not
+    # by pseudo_confidence [ours].
     lesion_grafts: int = 0
 
 
