@@ -30,6 +30,16 @@ def truth():
     return labels
 
 
+def save_ears(folder, labels, starts=None, size=SIZE):
+    """Save the label map of a scan, and the crops of both its ears, the left one mirrored."""
+    for side, start in (starts or STARTS).items():
+        crop, affine = cut_box(labels, AFFINE, start, size)
+        if side == "L":
+            crop, affine = mirror(crop, affine)
+        save_label(folder / "labels" / f"a_{side}_Label.nii.gz", crop, affine)
+    save_label(folder / "whole" / "a_Label.nii.gz", labels, AFFINE)
+
+
 @pytest.fixture
 def data(tmp_path):
     """One scan, and its ears' labels with a false tumour high above and a speck of cochlea."""
@@ -37,12 +47,7 @@ def data(tmp_path):
     dirty = truth()
     dirty[40:50, 40:50, 24:29] = 1
     dirty[145, 60, 5] = 2
-    for side, start in STARTS.items():
-        crop, affine = cut_box(dirty, AFFINE, start, SIZE)
-        if side == "L":
-            crop, affine = mirror(crop, affine)
-        save_label(tmp_path / "labels" / f"a_{side}_Label.nii.gz", crop, affine)
-    save_label(tmp_path / "whole" / "a_Label.nii.gz", dirty, AFFINE)
+    save_ears(tmp_path, dirty)
     return tmp_path
 
 
@@ -95,21 +100,10 @@ def test_every_switch_changes_the_result(data):
     assert voxels("--no-largest", "--smallest-mm3", "2") == [360, 24, 0, 24]
 
 
-def put_tumour_left(data, x):
-    """Give the left ear a tumour of 2 x 10 x 6 voxels too, from x of the scan on, in both crops."""
-    dirty = truth()
-    dirty[x : x + 2, 40:50, 3:9] = 1
-    for side, start in STARTS.items():
-        crop, affine = cut_box(dirty, AFFINE, start, SIZE)
-        if side == "L":
-            crop, affine = mirror(crop, affine)
-        save_label(data / "labels" / f"a_{side}_Label.nii.gz", crop, affine)
-    save_label(data / "whole" / "a_Label.nii.gz", dirty, AFFINE)
-    return dirty
-
-
 def test_one_sided_keeps_the_largest_tumour_of_both_ears(data):
-    dirty = put_tumour_left(data, 150)
+    dirty = truth()
+    dirty[150:152, 40:50, 3:9] = 1
+    save_ears(data, dirty)
     like = ["--like", data / "scans"]
     call(data / "labels", data / "both", *like)
     assert np.array_equal(load_label(data / "both" / "a_Label.nii.gz").array, dirty)
@@ -130,12 +124,10 @@ def test_one_sided_keeps_the_largest_tumour_of_both_ears(data):
 def test_one_sided_keeps_what_both_crops_show_of_one_tumour(tmp_path):
     dirty = np.zeros((180, 90, 30), dtype=np.uint8)
     dirty[60:110, 40:50, 3:9] = 1
-    for side, start in {"R": (20, 20, 0), "L": (80, 20, 0)}.items():
-        crop, affine = cut_box(dirty, AFFINE, start, (80, 50, 30))
-        if side == "L":
-            crop, affine = mirror(crop, affine)
-        crop[2:4, 2:4, 2:4] = 1
-        save_label(tmp_path / "labels" / f"a_{side}_Label.nii.gz", crop, affine)
+    # And a speck in each crop alone: the left one is mirrored.
+    dirty[22:24, 22:24, 2:4] = 1
+    dirty[156:158, 22:24, 2:4] = 1
+    save_ears(tmp_path, dirty, {"R": (20, 20, 0), "L": (80, 20, 0)}, (80, 50, 30))
     call(tmp_path / "labels", tmp_path / "out", "--one-sided", "--no-largest")
     counts = {
         side: np.count_nonzero(load_label(tmp_path / "out" / f"a_{side}_Label.nii.gz").array)

@@ -40,11 +40,10 @@ def load_pseudo_labelled(
     from vsuda_cli.training.data import keep_near, load_pseudo_item
 
     count = len(settings.classes) + 1
+    least, keep = settings.pseudo_confidence, settings.lesion_grafts > 0
     items = []
     with console.progress("Loading pseudo-labels", len(cases)) as bar:
         for image, path in cases:
-            least = settings.pseudo_confidence
-            keep = settings.lesion_grafts > 0
             item = load_pseudo_item(
                 image, path, settings.preprocessing, count, least, keep_guess=keep
             )

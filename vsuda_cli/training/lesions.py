@@ -49,9 +49,15 @@ def whole_part(mask: Tensor) -> Tensor:
     Slices at the ends are the scan's own; it is the sides that show the other ear's tumour.
     """
     largest = largest_component(mask)
-    if any(side.any() for side in (largest[0], largest[-1], largest[:, 0], largest[:, -1])):
+    if sides_of(largest).any():
         return largest.new_zeros((0, 3), dtype=torch.long)
     return largest.nonzero()
+
+
+def sides_of(volume: Tensor) -> Tensor:
+    """Return the voxels (N,) of a volume (X, Y, Z) at the ends of x and y."""
+    ends = (volume[0], volume[-1], volume[:, 0], volume[:, -1])
+    return torch.cat([end.flatten() for end in ends])
 
 
 def largest_component(mask: Tensor) -> Tensor:

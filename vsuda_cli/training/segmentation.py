@@ -144,15 +144,14 @@ class Segmentation:
         """
         images, labels = batch["labelled"], batch["labelled_label"]
         varied = vary_intensity(images, labels, self._settings, self._generator, self.contrast)
-        if "pseudo" in batch:
-            real = augment_intensity(batch["pseudo"], self._settings.augmentation, self._generator)
-            varied = torch.cat([varied, real])
-            labels = torch.cat([labels, batch["pseudo_label"]])
-        if "grafted" in batch:
-            drawn = self._drawn_lesions(batch["grafted"], batch["grafted_label"])
-            real = augment_intensity(drawn, self._settings.augmentation, self._generator)
-            varied = torch.cat([varied, real])
-            labels = torch.cat([labels, batch["grafted_label"]])
+        for name in ("pseudo", "grafted"):
+            if name not in batch:
+                continue
+            real, known = batch[name], batch[f"{name}_label"]
+            if name == "grafted":
+                real = self._drawn_lesions(real, known)
+            real = augment_intensity(real, self._settings.augmentation, self._generator)
+            varied, labels = torch.cat([varied, real]), torch.cat([labels, known])
         if self._settings.mirror_share > 0:
             return mirror_some(varied, labels, self._settings.mirror_share, self._generator)
         return varied, labels

@@ -11,7 +11,7 @@ from torch import Tensor
 from vsuda_cli.images.components import find_components
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.data import Item, guess_of, label_of
-from vsuda_cli.training.lesions import Lesion, place_of
+from vsuda_cli.training.lesions import Lesion, place_of, sides_of
 
 # Below this probability a structure is not there for certain.
 SURELY_NOT = 0.05
@@ -80,8 +80,8 @@ def _lesion(item: Item, lesions: Sequence[int]) -> Tensor:
 def _cut_by_sides(mask: Tensor) -> Tensor:
     """Return the components of a mask (X, Y, Z) that the crop's sides cut, and a margin."""
     numbered, _ = find_components(mask.cpu().numpy(), np.eye(4), 26)
-    sides = (numbered[0], numbered[-1], numbered[:, 0], numbered[:, -1])
-    cut = np.isin(numbered, [n for side in sides for n in np.unique(side) if n > 0])
+    at_sides = sides_of(torch.from_numpy(numbered)).unique().numpy()
+    cut = np.isin(numbered, at_sides[at_sides > 0])
     if cut.any():
         cut = ndimage.binary_dilation(cut, iterations=CUT_MARGIN)
     return torch.from_numpy(cut).to(mask.device)
