@@ -135,6 +135,30 @@ def test_grafted_lesions_alone_are_drawn_within_their_range() -> None:
     torch.testing.assert_close(around, torch.full_like(around, 0.3), atol=1e-5, rtol=0)
 
 
+def test_pictures_show_what_is_trained_on_and_move_no_draw() -> None:
+    settings = dataclasses.replace(TOY, curve_share=1.0, structure_ranges=((0.6, 0.7), (0.0, 0.1)))
+    objective = Segmentation(settings, CPU)
+    objective.lesions = [1]
+    batch = toy_batch()
+    batch["grafted"] = torch.full((1, 1, 16, 16, 4), 0.3)
+    batch["grafted_label"] = batch["labelled_label"].clone()
+    shown = objective.pictures(batch)
+    assert torch.equal(
+        objective.streams()[0].get_state(), Segmentation(settings, CPU).streams()[0].get_state()
+    )
+    images, _ = objective.augmented(batch)
+    assert torch.equal(shown["image"], images[0, 0])
+    assert not torch.allclose(shown["image"], batch["labelled"][0, 0], atol=0.05)
+    assert torch.equal(shown["grafted"], images[1, 0, ..., 1])
+    assert torch.equal(shown["grafted label"], batch["grafted_label"][0, ..., 1])
+    assert list(shown) == [
+        "image",
+        "label",
+        "prediction",
+        *(f"grafted{w}" for w in ("", " label", " prediction")),
+    ]
+
+
 def test_pseudo_labelled_images_are_learnt_from_in_their_own_contrast() -> None:
     settings = dataclasses.replace(TOY, curve_share=1.0, structure_share=1.0)
     objective = Segmentation(settings, CPU)

@@ -163,13 +163,23 @@ class Segmentation:
         return draw_structures(hide_structures(images, only), images, only, ranges, self._generator)
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return image, label and prediction of the batch's first patch."""
-        images, labels = batch["labelled"][:1], batch["labelled_label"][0]
-        return {
-            "image": images[0, 0],
-            "label": labels,
-            "prediction": predict_classes(self.network, images, self._device)[0],
-        }
+        """Return image, label and prediction of the first patch, as it is trained on.
+
+        Also of the last `grafted` one, if any: the slice with most of the lesion.
+        """
+        before = self._generator.get_state()
+        images, labels = self.augmented(batch)
+        # A look must not move the draws to come.
+        self._generator.set_state(before)
+        ends = torch.stack([images[0], images[-1]])
+        found = predict_classes(self.network, ends, self._device)
+        shown = {"image": images[0, 0], "label": labels[0], "prediction": found[0]}
+        if "grafted" in batch:
+            z = int(is_one_of(labels[-1], self.lesions).sum(dim=(0, 1)).argmax())
+            shown["grafted"] = images[-1, 0, ..., z]
+            shown["grafted label"] = labels[-1, ..., z]
+            shown["grafted prediction"] = found[-1, ..., z]
+        return shown
 
     def streams(self) -> list[torch.Generator]:
         """Return the generator of intensities."""
