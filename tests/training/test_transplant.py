@@ -1,8 +1,10 @@
 """Lesions of other subjects in crops that have none: in their place, with their intensities."""
 
+import pytest
 import torch
 
 from vsuda_cli.images.pseudo_labels import IGNORED
+from vsuda_cli.training import varied_lesions
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.lesions import whole_lesions
 from vsuda_cli.training.transplant import transplant_lesions
@@ -30,6 +32,14 @@ def donor_of(made: Item) -> int:
     return round(100 * (float(drawn) - 0.5))
 
 
+@pytest.fixture
+def as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lesions are not varied."""
+    for name, nothing in (("TURN_DEGREES", 0.0), ("SCALE", 1.0), ("MOVE", 0.0)):
+        monkeypatch.setattr(varied_lesions, f"LARGEST_{name}", nothing)
+
+
+@pytest.mark.usefixtures("as_they_are")
 def test_a_lesion_lies_where_it_lay_from_the_anatomy() -> None:
     healthy, donor = crop("1", lesion=False, shift=3), crop("2", lesion=True)
     (made,) = copies_of([healthy, donor], 1)
@@ -68,6 +78,15 @@ def test_copies_are_drawn_by_the_seed() -> None:
     assert first == again != other
 
 
+def test_each_copy_is_of_another_shape() -> None:
+    made = copies_of(
+        [crop("1", lesion=False), *(crop(str(n), lesion=True) for n in range(2, 9))], 7
+    )
+    shapes = {tuple((one.label == 1).flatten().tolist()) for one in made if one.label is not None}
+    assert len(made) == len(shapes) == 7
+
+
+@pytest.mark.usefixtures("as_they_are")
 def test_a_lesion_covers_what_nothing_is_known_of() -> None:
     host, donor = crop("1", lesion=False), crop("2", lesion=True)
     assert host.label is not None

@@ -1,4 +1,4 @@
-"""More of a rare lesion: crops without one get those of other subjects' crops."""
+"""More of a rare lesion: crops without one get the like of other subjects'."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +8,7 @@ import numpy as np
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.data import Item, label_of
 from vsuda_cli.training.lesions import Lesion, is_one_of, place_of
+from vsuda_cli.training.varied_lesions import varied
 
 
 def transplant_lesions(
@@ -15,9 +16,9 @@ def transplant_lesions(
 ) -> list[Item]:
     """Return new items: each host where a lesion has room `copies` times, with other subjects'.
 
-    lesions: the labels that are. A donor's lesion is put where it lies from the anatomy's centre in
-    its own crop, with its own intensities; it covers no other structure, and where the host has a
-    lesion already it has no room. Donors are drawn by `seed`.
+    lesions: the labels that are. A donor's lesion, varied, is put where it lies from the anatomy's
+    centre in its own crop, with its own intensities; it covers no other structure, and where the
+    host has a lesion already it has no room. Donors and variations are drawn by `seed`.
     """
     rng = np.random.default_rng(seed)
     made: list[Item] = []
@@ -29,7 +30,7 @@ def transplant_lesions(
             donor = donors[number]
             if donor.item.subject == host.subject:
                 continue
-            copy = _with_lesion(host, donor, lesions)
+            copy = _with_lesion(host, varied(donor, lesions, rng), lesions)
             if copy is not None:
                 mine.append(copy)
         made += mine

@@ -1,0 +1,44 @@
+"""Lesions as they might have grown in others: some turned, scaled and moved ones of each."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import ndimage
+from scipy.spatial.transform import Rotation
+
+from vsuda_cli.training.data import label_of
+from vsuda_cli.training.lesions import Lesion, is_one_of
+
+# A lesion is turned about z by up to so much, scaled by up to this factor or its inverse, and moved
+# by up to this share of its extent along each axis.
+LARGEST_TURN_DEGREES = 20.0
+LARGEST_SCALE = 1.4
+LARGEST_MOVE = 0.15
+
+
+def varied(lesion: Lesion, lesions: Sequence[int], rng: np.random.Generator) -> Lesion:
+    """Return a lesion of another direction, size and place in its own crop, all near its own.
+
+    lesions: the labels that are. The lesions of a few subjects alone would be learnt by heart, as
+    places where to say lesion with no look at the image. What of it would cover other structures,
+    or lie outside the crop, is left out.
+    """
+    item = lesion.item
+    label, voxels = label_of(item).cpu(), lesion.voxels.cpu()
+    own = torch.zeros_like(label)
+    own[tuple(voxels.T)] = label[tuple(voxels.T)]
+    centre, extent = voxels.float().mean(dim=0).numpy(), np.ptp(voxels.numpy(), axis=0) + 1
+    turn, growth, *move = rng.uniform(-1, 1, 5)
+    # From where it comes to lie back to where it lies; pixels are square, so a turn in voxels is
+    # one in mm.
+    rotation = Rotation.from_euler("z", LARGEST_TURN_DEGREES * turn, degrees=True)
+    back = rotation.as_matrix() * LARGEST_SCALE**growth
+    offset = centre - back @ (centre + LARGEST_MOVE * extent * move)
+    image = ndimage.affine_transform(item.image[0].cpu().numpy(), back, offset, order=1)
+    moved = torch.from_numpy(ndimage.affine_transform(own.numpy(), back, offset, order=0))
+    others = torch.where(is_one_of(label, lesions), 0, label)
+    moved = torch.where(others == 0, moved, 0)
+    changed = replace(item, image=torch.from_numpy(image)[None], label=others + moved)
+    return Lesion(changed, moved.nonzero())
