@@ -6,7 +6,12 @@ import pytest
 import torch
 
 from vsuda_cli.config import Augmentation
-from vsuda_cli.training.augmentation import augment_intensity, mirror_some, scale_structures
+from vsuda_cli.training.augmentation import (
+    augment_intensity,
+    mirror_some,
+    noise_level,
+    scale_structures,
+)
 
 OFF = Augmentation(rotation_degrees=0, scale=0, gamma=0, contrast=0, brightness=0, noise=0, bias=0)
 
@@ -95,3 +100,18 @@ def test_a_share_of_images_is_mirrored_with_its_labels() -> None:
 
 def volume(size: tuple[int, int, int]) -> torch.Tensor:
     return torch.rand((1, 1, *size), generator=generator(4))
+
+
+@pytest.mark.parametrize("deviation", [0.0, 0.02, 0.06])
+def test_noise_is_told_from_edges_and_from_where_there_is_no_signal(deviation: float) -> None:
+    source = torch.Generator().manual_seed(0)
+    images = torch.zeros((2, 1, 80, 80, 4))
+    # A grey half with a bright box in it.
+    images[:, :, 35:] = 0.4
+    images[:, :, 40:75, 20:60] = 0.8
+    signal = images > 0
+    images += signal * deviation * torch.randn(images.shape, generator=source)
+    found = noise_level(images)
+    assert found.shape == (2, 1, 1, 1, 1)
+    torch.testing.assert_close(found, torch.full_like(found, deviation), rtol=0.2, atol=1e-6)
+    assert not noise_level(torch.zeros((1, 1, 8, 8, 4))).any()

@@ -135,6 +135,21 @@ def test_grafted_lesions_alone_are_drawn_within_their_range() -> None:
     torch.testing.assert_close(around, torch.full_like(around, 0.3), atol=1e-5, rtol=0)
 
 
+def test_grafted_lesions_have_the_noise_of_their_image() -> None:
+    objective = Segmentation(dataclasses.replace(TOY, structure_ranges=((0.5, 0.5),) * 2), CPU)
+    objective.lesions = [1]
+    noise = 0.05 * torch.randn((1, 1, 40, 40, 8), generator=torch.Generator().manual_seed(1))
+    label = torch.zeros((1, 40, 40, 8), dtype=torch.uint8)
+    label[:, 8:32, 8:32, 1:7] = 1
+    smooth = torch.where(label[:, None] == 1, 0.9, 0.4 + noise)
+    batch = {"labelled": smooth, "labelled_label": torch.zeros_like(label)}
+    batch |= {"grafted": smooth, "grafted_label": label}
+    images, _ = objective.augmented(batch)
+    core = images[1, 0, 10:30, 10:30, 1:7]
+    assert core.mean() == pytest.approx(0.5, abs=0.01)
+    assert core.std() == pytest.approx(0.05, rel=0.15)
+
+
 def test_pictures_show_what_is_trained_on_and_move_no_draw() -> None:
     settings = dataclasses.replace(TOY, curve_share=1.0, structure_ranges=((0.6, 0.7), (0.0, 0.1)))
     objective = Segmentation(settings, CPU)

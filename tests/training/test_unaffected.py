@@ -77,14 +77,19 @@ def test_what_is_guessed_in_an_unaffected_ear_is_background() -> None:
 
 
 def test_nothing_is_known_of_where_a_lesion_may_be() -> None:
-    item = guessed("t_R", 0.9)
+    item = guessed("t_R", 0.01)
     assert item.guess is not None
     item = replace(item, label=labelled("t_R", lesion=False).label)
     item.guess[1, 5] = 0.1
     item.guess[1, 14] = 0.1
-    found = as_affected(item, [1]).label
+    donors = whole_lesions([labelled("a_R")], [1])
+    found = as_affected(item, donors, [1]).label
     assert found is not None and item.label is not None
     possible = item.guess[1] >= 0.05
+    # Also where the guess misses what labelled crops have.
+    where = labelled("a_R").label == 1
+    assert (where & ~possible).any() and not possible.all()
+    possible |= where
     anatomy = item.label == 2
     assert torch.equal(found == IGNORED, possible & ~anatomy)
     assert torch.equal(found == 2, anatomy)

@@ -126,7 +126,7 @@ def with_lesions_grafted(
     )
     has_none = without_lesion(sized, donors, lesions)
     known = [
-        (as_unaffected if none else as_affected)(item, lesions)
+        as_unaffected(item, lesions) if none else as_affected(item, donors, lesions)
         for item, none in zip(sized, has_none, strict=True)
     ]
     hosts = [item for item, none in zip(known, has_none, strict=True) if none]

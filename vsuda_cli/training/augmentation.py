@@ -5,11 +5,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli.config import Augmentation
+from vsuda_cli.networks.contrast_curve import smooth_in_plane
 
 # Control points of the smooth field along each axis.
 BIAS_POINTS = 4
 # Voxels on each side that a blur sums over; two sigmas of 1.5.
 BLUR_REACH = 3
+# Standard deviation of white noise over the median of its absolute value, and over that of what
+# smoothing in plane takes from it: with weights w, sqrt(1 - 2 w_0 + sum of w^2).
+DEVIATION_OVER_MEDIAN = 1.4826
+SMOOTHED_AWAY = 0.891
 
 
 def augment_intensity(images: Tensor, ranges: Augmentation, generator: torch.Generator) -> Tensor:
@@ -55,6 +60,20 @@ def _blurred(images: Tensor, sigmas: Tensor) -> Tensor:
     stack = functional.conv3d(stack, kernels[..., None, None], groups=count)
     stack = functional.conv3d(stack, kernels[:, :, None, :, None], groups=count)
     return stack.transpose(0, 1)
+
+
+def noise_level(images: Tensor) -> Tensor:
+    """Return the standard deviation (B, 1, 1, 1, 1) of the noise in images (B, 1, X, Y, Z).
+
+    By the median of what smoothing takes away, which edges do not move; in the brighter half of
+    the voxels, for where there is no signal there is less noise.
+    """
+    smooth = smooth_in_plane(images, (2, 3))
+    taken = (images - smooth).abs()
+    levels = [part[shown > shown.median()] for part, shown in zip(taken, smooth, strict=True)]
+    medians = [level.median() if len(level) else level.new_zeros(()) for level in levels]
+    noise = torch.stack(medians) * DEVIATION_OVER_MEDIAN / SMOOTHED_AWAY
+    return noise.view(-1, 1, 1, 1, 1)
 
 
 def scale_structures(

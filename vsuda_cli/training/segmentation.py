@@ -8,10 +8,15 @@ from torch.nn import functional
 
 from vsuda_cli.config import SegmenterSettings, UNet
 from vsuda_cli.images.pseudo_labels import IGNORED
-from vsuda_cli.networks.contrast_curve import hide_structures
+from vsuda_cli.networks.contrast_curve import hide_structures, smooth_in_plane
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import ranks
-from vsuda_cli.training.augmentation import augment_intensity, mirror_some, scale_structures
+from vsuda_cli.training.augmentation import (
+    augment_intensity,
+    mirror_some,
+    noise_level,
+    scale_structures,
+)
 from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.data import Item, label_of
 from vsuda_cli.training.dice import soft_dice_loss
@@ -160,7 +165,14 @@ class Segmentation:
         """Return target images (B, 1, X, Y, Z) whose lesions, of another contrast, are drawn."""
         ranges = self._settings.structure_ranges
         only = torch.where(is_one_of(labels, self.lesions), labels, 0)
-        return draw_structures(hide_structures(images, only), images, only, ranges, self._generator)
+        drawn = draw_structures(
+            hide_structures(images, only), images, only, ranges, self._generator
+        )
+        # What is drawn is smooth: without the image's noise that would give it away.
+        lesion = (only > 0)[:, None].to(images.dtype)
+        grain = torch.randn(images.shape, generator=self._generator, device=images.device)
+        noise = noise_level(images * (1 - lesion)) * grain
+        return (drawn + smooth_in_plane(lesion, (2, 3), passes=1) * noise).clamp(0, 1)
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return image, label and prediction of the first patch, as it is trained on.

@@ -62,13 +62,18 @@ def as_unaffected(item: Item, lesions: Sequence[int]) -> Item:
     return replace(item, label=label, guess=None)
 
 
-def as_affected(item: Item, lesions: Sequence[int]) -> Item:
+def as_affected(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]) -> Item:
     """Return an item of labelled anatomy that has a lesion: where it may be, nothing is known.
 
-    A guess of it that is learnt from grows from round to round.
+    That is where a donor's would lie, and what is guessed besides. A guess that is learnt from
+    grows from round to round; what it misses would be learnt as background.
     """
     label = label_of(item).clone()
-    label[(label == 0) & (_lesion(item, lesions) >= SURELY_NOT)] = IGNORED
+    possible = _lesion(item, lesions) >= SURELY_NOT
+    for donor in donors:
+        places, _ = place_of(donor, label, lesions)
+        possible[tuple(places.T)] = True
+    label[(label == 0) & possible] = IGNORED
     return replace(item, label=label, guess=None)
 
 

@@ -13,9 +13,9 @@ from vsuda_cli.training.lesions import Lesion, is_one_of
 
 # A lesion is turned about z by up to so much, scaled by up to this factor or its inverse, and moved
 # by up to this share of its extent along each axis.
-LARGEST_TURN_DEGREES = 20.0
-LARGEST_SCALE = 1.4
-LARGEST_MOVE = 0.15
+LARGEST_TURN_DEGREES = 10.0
+LARGEST_SCALE = 1.25
+LARGEST_MOVE = 0.1
 
 
 def varied(lesion: Lesion, lesions: Sequence[int], rng: np.random.Generator) -> Lesion:
