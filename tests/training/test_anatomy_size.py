@@ -46,7 +46,7 @@ def test_items_together_get_the_mean_size_of_labelled_ones(width: int) -> None:
     sure = sum(int((label == 2).sum()) for label in labels)
     possible = sum(int((label > 0).sum()) for label in labels)
     assert abs(sure - 0.5 * 2 * 8 * width) <= 8
-    assert abs(possible - 1.5 * 2 * 8 * width) <= 8
+    assert abs(possible - 2 * 2 * 8 * width) <= 8
 
 
 def test_anatomy_lies_where_labelled_crops_have_it() -> None:

@@ -19,7 +19,7 @@ from vsuda_cli.training.lesions import largest_component
 
 # The most probable voxels of a structure are it, up to the first share of its size; what is
 # probable beyond the second is background; what is between is for labelled crops to teach.
-CORE, REACH = 0.5, 1.5
+CORE, REACH = 0.5, 2.0
 
 
 def with_sized_anatomy(
