@@ -35,10 +35,19 @@ def varied(lesion: Lesion, lesions: Sequence[int], rng: np.random.Generator) -> 
     # one in mm.
     rotation = Rotation.from_euler("z", LARGEST_TURN_DEGREES * turn, degrees=True)
     back = rotation.as_matrix() * LARGEST_SCALE**growth
-    offset = centre - back @ (centre + LARGEST_MOVE * extent * move)
-    image = ndimage.affine_transform(item.image[0].cpu().numpy(), back, offset, order=1)
-    moved = torch.from_numpy(ndimage.affine_transform(own.numpy(), back, offset, order=0))
+    goal = centre + LARGEST_MOVE * extent * move
+    # A lesion is a small part of its crop: no more is resampled than it can come to fill.
+    reach = np.abs(np.linalg.inv(back)) @ extent / 2 + 1
+    low = np.maximum(np.floor(goal - reach), 0).astype(int)
+    high = np.minimum(np.ceil(goal + reach) + 1, label.shape).astype(int)
+    box = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
+    offset, size = centre - back @ (goal - low), tuple(high - low)
+    image, moved = item.image.cpu().clone(), torch.zeros_like(label)
+    shown = ndimage.affine_transform(
+        item.image[0].cpu().numpy(), back, offset, output_shape=size, order=1
+    )
+    inside = ndimage.affine_transform(own.numpy(), back, offset, output_shape=size, order=0)
+    image[0][box], moved[box] = torch.from_numpy(shown), torch.from_numpy(inside)
     others = torch.where(is_one_of(label, lesions), 0, label)
     moved = torch.where(others == 0, moved, 0)
-    changed = replace(item, image=torch.from_numpy(image)[None], label=others + moved)
-    return Lesion(changed, moved.nonzero())
+    return Lesion(replace(item, image=image, label=others + moved), moved.nonzero())
