@@ -9,6 +9,8 @@ from vsuda_cli.training.data import Item
 from vsuda_cli.training.lesions import Lesion, whole_lesions
 from vsuda_cli.training.varied_lesions import varied
 
+CENTRE = torch.tensor([29.5, 29.5, 9.5])
+
 
 def lesion() -> Lesion:
     """A bar along x of label 1, brighter towards larger x, beside anatomy of label 2."""
@@ -32,6 +34,19 @@ def test_without_limits_to_use_nothing_changes(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(after.voxels, before.voxels)
     assert torch.equal(after.item.label, before.item.label)
     torch.testing.assert_close(after.item.image, before.item.image)
+
+
+def test_a_lesion_far_from_even_about_its_centre_stays_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    only(monkeypatch)
+    label = torch.zeros((60, 60, 20), dtype=torch.uint8)
+    label[8:20, 24:36, 6:14], label[20:44, 29:31, 9:11] = 1, 1
+    before = Lesion(
+        Item("case_1_R", torch.rand((1, 60, 60, 20)), label, 1.0), label.nonzero(), CENTRE
+    )
+    after = varied(before, [1], np.random.default_rng(0))
+    assert torch.equal(after.voxels, before.voxels)
 
 
 def test_size_direction_and_place_stay_within_their_limits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,10 +17,11 @@ ANATOMY_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Lesion:
-    """A whole lesion: the crop that shows it, and its voxels (N, 3) there."""
+    """A whole lesion: its crop, its voxels (N, 3), and the anatomy's centre (3,) there."""
 
     item: Item
     voxels: Tensor
+    centre: Tensor
 
 
 def find_lesions(items: Sequence[Item], label_count: int) -> list[int]:
@@ -39,8 +40,13 @@ def find_lesions(items: Sequence[Item], label_count: int) -> list[int]:
 
 def whole_lesions(items: Sequence[Item], lesions: Sequence[int]) -> list[Lesion]:
     """Return the largest lesion of each item that has one whole; `lesions` are the labels."""
-    found = [Lesion(item, whole_part(is_one_of(label_of(item), lesions))) for item in items]
-    return [lesion for lesion in found if len(lesion.voxels)]
+    found = []
+    for item in items:
+        label = label_of(item)
+        voxels = whole_part(is_one_of(label, lesions))
+        if len(voxels):
+            found.append(Lesion(item, voxels, anatomy_centre(label, lesions)))
+    return found
 
 
 def whole_part(mask: Tensor) -> Tensor:
@@ -67,15 +73,15 @@ def largest_component(mask: Tensor) -> Tensor:
     return torch.from_numpy(largest).to(mask.device)
 
 
-def place_of(lesion: Lesion, label: Tensor, lesions: Sequence[int]) -> tuple[Tensor, Tensor]:
+def place_of(lesion: Lesion, centre: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
     """Return where a lesion would lie in another crop: as far from the anatomy's centre as it does.
 
-    label: that crop's label map (X, Y, Z). Returns the voxels (M, 3) inside the crop, and which of
-    the lesion's own (N,) these are. Crops of one region show it at one scale and in one direction,
-    so nothing is turned.
+    label: that crop's label map (X, Y, Z); centre: of the anatomy there (3,). Returns the voxels
+    (M, 3) inside the crop, and which of the lesion's own (N,) these are. Crops of one region show
+    it at one scale and in one direction, so nothing is turned.
     """
-    shift = _centre(label, lesions) - _centre(label_of(lesion.item), lesions)
-    places = lesion.voxels.to(label.device) + shift.round().long().to(label.device)
+    shift = (centre - lesion.centre).round().long()
+    places = lesion.voxels.to(label.device) + shift.to(label.device)
     fits = ((places >= 0) & (places < torch.tensor(label.shape, device=label.device))).all(dim=1)
     return places[fits], fits
 
@@ -85,7 +91,7 @@ def is_one_of(label: Tensor, values: Sequence[int]) -> Tensor:
     return torch.isin(label, torch.tensor(values, dtype=label.dtype, device=label.device))
 
 
-def _centre(label: Tensor, lesions: Sequence[int]) -> Tensor:
+def anatomy_centre(label: Tensor, lesions: Sequence[int]) -> Tensor:
     """Return the centre of the anatomy (3,) in voxels, or of a crop without labels of it."""
     anatomy = ~is_one_of(label, [0, IGNORED, *lesions])
     if anatomy.any():

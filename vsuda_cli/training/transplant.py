@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from torch import Tensor
 
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.data import Item, label_of
-from vsuda_cli.training.lesions import Lesion, is_one_of, place_of
+from vsuda_cli.training.lesions import Lesion, anatomy_centre, is_one_of, place_of
 from vsuda_cli.training.varied_lesions import varied
 
 
@@ -23,6 +24,7 @@ def transplant_lesions(
     rng = np.random.default_rng(seed)
     made: list[Item] = []
     for host in hosts:
+        centre = anatomy_centre(label_of(host), lesions)
         mine: list[Item] = []
         for number in rng.permutation(len(donors)):
             if len(mine) == copies:
@@ -30,17 +32,17 @@ def transplant_lesions(
             donor = donors[number]
             if donor.item.subject == host.subject:
                 continue
-            copy = _with_lesion(host, varied(donor, lesions, rng), lesions)
+            copy = _with_lesion(host, centre, varied(donor, lesions, rng), lesions)
             if copy is not None:
                 mine.append(copy)
         made += mine
     return made
 
 
-def _with_lesion(host: Item, donor: Lesion, lesions: Sequence[int]) -> Item | None:
-    """Return the host with the donor's lesion, or None where it has no room."""
+def _with_lesion(host: Item, centre: Tensor, donor: Lesion, lesions: Sequence[int]) -> Item | None:
+    """Return the host, its anatomy's centre here, with a lesion, or None where it has no room."""
     own, device = label_of(host), host.image.device
-    places, fits = place_of(donor, own, lesions)
+    places, fits = place_of(donor, centre, own)
     x, y, z = places.T
     if len(x) == 0 or is_one_of(own[x, y, z], lesions).any():
         return None

@@ -11,7 +11,7 @@ from torch import Tensor
 from vsuda_cli.images.components import find_components
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.training.data import Item, guess_of, label_of
-from vsuda_cli.training.lesions import Lesion, place_of, sides_of
+from vsuda_cli.training.lesions import Lesion, anatomy_centre, place_of, sides_of
 
 # Below this probability a structure is not there for certain.
 SURELY_NOT = 0.05
@@ -43,10 +43,11 @@ def without_lesion(
 
 def lesion_evidence(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]) -> float:
     """Return how many voxels of lesion are guessed where donors' lie, on average over donors."""
-    probability = _lesion(item, lesions)
+    probability, label = _lesion(item, lesions), label_of(item)
+    centre = anatomy_centre(label, lesions)
     total = 0.0
     for donor in donors:
-        places, _ = place_of(donor, label_of(item), lesions)
+        places, _ = place_of(donor, centre, label)
         total += float(probability[tuple(places.T)].sum())
     return total / len(donors)
 
@@ -70,8 +71,9 @@ def as_affected(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]) ->
     """
     label = label_of(item).clone()
     possible = _lesion(item, lesions) >= SURELY_NOT
+    centre = anatomy_centre(label, lesions)
     for donor in donors:
-        places, _ = place_of(donor, label, lesions)
+        places, _ = place_of(donor, centre, label)
         possible[tuple(places.T)] = True
     label[(label == 0) & possible] = IGNORED
     return replace(item, label=label, guess=None)

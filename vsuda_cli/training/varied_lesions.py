@@ -37,7 +37,8 @@ def varied(lesion: Lesion, lesions: Sequence[int], rng: np.random.Generator) -> 
     back = rotation.as_matrix() * LARGEST_SCALE**growth
     goal = centre + LARGEST_MOVE * extent * move
     # A lesion is a small part of its crop: no more is resampled than it can come to fill.
-    reach = np.abs(np.linalg.inv(back)) @ extent / 2 + 1
+    furthest = np.abs(voxels.numpy() - centre).max(axis=0)
+    reach = np.abs(np.linalg.inv(back)) @ furthest + 1
     low = np.maximum(np.floor(goal - reach), 0).astype(int)
     high = np.minimum(np.ceil(goal + reach) + 1, label.shape).astype(int)
     box = tuple(slice(first, last) for first, last in zip(low, high, strict=True))
@@ -50,4 +51,6 @@ def varied(lesion: Lesion, lesions: Sequence[int], rng: np.random.Generator) -> 
     image[0][box], moved[box] = torch.from_numpy(shown), torch.from_numpy(inside)
     others = torch.where(is_one_of(label, lesions), 0, label)
     moved = torch.where(others == 0, moved, 0)
-    return Lesion(replace(item, image=image, label=others + moved), moved.nonzero())
+    # The anatomy, and so its centre, is where it was.
+    changed = replace(item, image=image, label=others + moved)
+    return replace(lesion, item=changed, voxels=moved.nonzero())
