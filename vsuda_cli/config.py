@@ -84,6 +84,8 @@ class Training:
     # results to rounding; tests/benchmarks/training.py measures whether they pay on a machine.
     channels_last: bool = False
     compile_blocks: bool = False
+    # On a GPU each step is started as one recorded graph of its kernels [ours].
+    cuda_graph: bool = True
     seed: int = 0
     preprocessing: Preprocessing = Preprocessing()
 

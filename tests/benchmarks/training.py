@@ -1,12 +1,13 @@
 """Step time of every objective in our loop over a bare forward-backward-optimiser loop.
 
 Run it by hand: `python tests/benchmarks/training.py [--device cuda] [--size small|paper]
-[--precision bf16|fp32] [--compile] [--channels-last] [--steps N] [NAME...]`. Ours is `fit` itself:
-patches cut, turned and changed in intensity, losses checked and logged, all but validation and
-saving. The bare loop has the same networks, losses and optimisers on one batch that stays. Both
-take turns; the medians are compared. On one thread of a CPU its own time is measured, so that other
-programs do not matter; on a GPU the wall clock. `hours` is the method's whole schedule of that
-objective at the measured rate, with 185 training crops; it means something with `--size paper`.
+[--precision bf16|fp32] [--compile] [--channels-last] [--no-graph] [--steps N] [NAME...]`. Ours is
+`fit` itself: patches cut, turned and changed in intensity, losses checked and logged, all but
+validation and saving. The bare loop has the same networks, losses and optimisers on one batch that
+stays, and starts kernel by kernel. Both take turns; the medians are compared. On one thread of a
+CPU its own time is measured, so that other programs do not matter; on a GPU the wall clock. `hours`
+is the method's whole schedule of that objective at the measured rate, with 185 training crops; it
+means something with `--size paper`.
 """
 
 import argparse
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument("--no-graph", action="store_true", help="our steps kernel by kernel too")
     parser.add_argument("--steps", type=int, default=4, help="steps a round")
     words = parser.parse_args()
     torch.set_num_threads(1)
@@ -99,6 +101,7 @@ def main() -> None:
         "mixed_precision": words.precision == "bf16",
         "compile_blocks": words.compile,
         "channels_last": words.channels_last,
+        "cuda_graph": not words.no_graph,
     }
     print(f"{device}, size {words.size}, {how}")
     print("objective       ours ms   bare ms  ours/bare  steps/s  peak GiB   hours")
@@ -317,7 +320,9 @@ def bare_cut(cut: Cut, settings: config.TranslationSettings, device: torch.devic
 
     def contrast(output: Tensor, keys: list[Tensor]) -> Tensor:
         queries = generator.encode(output, layers)
-        positions = draw_positions(keys, settings.nce_patches, source)
+        sizes = [key[0, 0].numel() for key in keys]
+        drawn = draw_positions(sizes, settings.nce_patches, source)
+        positions = [where.to(output.device) for where in drawn]
         with torch.no_grad():
             wanted = sampler(keys, positions)
         return mean_patch_nce(sampler(queries, positions), wanted, settings.nce_temperature)

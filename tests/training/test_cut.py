@@ -54,31 +54,45 @@ def test_a_step_changes_all_three_networks(method: str, dims: int) -> None:
 
 def test_only_cut_translates_the_target_too() -> None:
     batch = toy_batch()
-    assert (
-        Cut(settings("cut"), CPU).translate(batch["source"], batch["target"]).identity is not None
-    )
-    assert (
-        Cut(settings("fastcut"), CPU).translate(batch["source"], batch["target"]).identity is None
-    )
+    made = [
+        Cut(settings(method), CPU).translate(batch["source"], batch["target"], flipped=False)
+        for method in ("cut", "fastcut")
+    ]
+    assert made[0].identity is not None
+    assert made[1].identity is None
 
 
 def test_fastcut_flips_half_of_the_batches_and_keeps_the_keys_unflipped() -> None:
     objective = Cut(settings("fastcut"), CPU)
     batch = toy_batch()
-    made = [objective.translate(batch["source"], batch["target"]) for _ in range(40)]
-    assert 8 < sum(one.flipped for one in made) < 32
-    flipped = next(one for one in made if one.flipped)
-    straight = next(one for one in made if not one.flipped)
+    assert 8 < sum(objective.draw(batch["source"])[1] for _ in range(40)) < 32
+    straight, flipped = (
+        objective.translate(batch["source"], batch["target"], flipped) for flipped in (False, True)
+    )
     assert torch.allclose(flipped.source_keys[1], straight.source_keys[1], atol=1e-5)
     with torch.no_grad():
         mirrored = objective.generator(batch["source"].flip(2))
     assert torch.allclose(flipped.pseudo, mirrored, atol=1e-6)
 
 
+def test_positions_lie_within_each_feature_map() -> None:
+    objective = Cut(settings("cut"), CPU)
+    source = toy_batch()["source"]
+    draws, _ = objective.draw(source)
+    maps = objective.generator.encode(source, NUMBERS["nce_layers"])
+    for number, found in enumerate(maps):
+        for name in ("source", "target"):
+            positions = draws[f"{name}{number}"]
+            assert len(positions.unique()) == min(16, found[0, 0].numel())
+            assert int(positions.max()) < found[0, 0].numel()
+
+
 def test_the_generators_losses_leave_the_discriminator_alone() -> None:
     objective = Cut(settings("cut"), CPU)
     batch = toy_batch()
-    losses = objective.generator_losses(objective.translate(batch["source"], batch["target"]))
+    draws, flipped = objective.draw(batch["source"])
+    translated = objective.translate(batch["source"], batch["target"], flipped)
+    losses = objective.generator_losses(translated, draws)
     torch.stack(list(losses.values())).sum().backward()
     assert all(value.grad is None for value in objective.discriminator.parameters())
     assert all(value.requires_grad for value in objective.discriminator.parameters())

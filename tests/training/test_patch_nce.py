@@ -58,7 +58,7 @@ def test_features_of_slices_and_of_slabs_equal_the_plain_loops(shape: tuple[int,
     source = torch.Generator().manual_seed(2)
     maps = [torch.randn((2, 3, *shape), generator=source) for _ in range(2)]
     sampler = PatchSampler([3], width=4)
-    positions = draw_positions(maps[:1], 9, source)
+    positions = draw_positions([maps[0][0, 0].numel()], 9, source)
     sampler.requires_grad_(False)
     (queries,), (keys,) = (sampler([one], positions) for one in maps)
     total = 0.0

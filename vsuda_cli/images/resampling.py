@@ -9,6 +9,8 @@ from scipy import ndimage, sparse
 from vsuda_cli.errors import VsudaError
 
 Affine = NDArray[np.float64]
+# Interpolation weights (new, old) along one axis.
+Weights = NDArray[np.float32]
 
 # Ratios of spacings closer to 1 than this are rounding in a header, not another spacing.
 SAME_SPACING = 1e-5
@@ -34,7 +36,8 @@ def resample_image(
     VsudaError if a spacing is not positive.
     """
     shape, new_affine = grid_at_spacing(array.shape, affine, spacing_mm)
-    resampled = _resample_axes(array, affine, shape, spacing_mm)
+    weights = _axis_weights(array.shape, affine, shape, spacing_mm)
+    resampled = _resample_axes(array, weights)
     if resampled is not array and array.size:
         resampled = np.clip(resampled, array.min(), array.max())
     return resampled.astype(np.float32, copy=False), new_affine
@@ -51,13 +54,24 @@ def resample_label(
     """
     shape, new_affine = grid_at_spacing(array.shape, affine, spacing_mm)
     best = np.zeros(shape, dtype=np.uint8)
-    best_share = np.full(shape, -1.0, dtype=np.float32)
-    for value in np.unique(array):
-        mask = (array == value).astype(np.float32)
-        share = _resample_axes(mask, affine, shape, spacing_mm)
+    weights = _axis_weights(array.shape, affine, shape, spacing_mm)
+    # All is background but what a labelled voxel reaches, which is little.
+    reached = [
+        _reached(one, np.flatnonzero((array > 0).any(axis=others)))
+        for one, others in zip(weights, ((1, 2), (0, 2), (0, 1)), strict=True)
+    ]
+    rows, columns = tuple(new for new, _ in reached), tuple(old for _, old in reached)
+    inner = [
+        None if one is None else one[new, old]
+        for one, new, old in zip(weights, rows, columns, strict=True)
+    ]
+    found, part = best[rows], array[columns]
+    best_share = np.full(found.shape, -1.0, dtype=np.float32)
+    for value in np.unique(part):
+        share = _resample_axes((part == value).astype(np.float32), inner)
         # A tie stays with the smaller label, background first.
         better = share > best_share + 1e-6
-        best[better] = value
+        found[better] = value
         best_share[better] = share[better]
     return best, new_affine
 
@@ -131,23 +145,46 @@ def _inside(
     return inside
 
 
-def _resample_axes(
-    array: NDArray[np.float32],
-    affine: Affine,
-    shape: Sequence[int],
-    spacing_mm: Sequence[float],
-) -> NDArray[np.float32]:
-    """Resample axis after axis: old and new grid share their directions and their centre."""
-    old = np.linalg.norm(affine[:3, :3], axis=0)
-    result = array.astype(np.float32, copy=False)
+def _axis_weights(
+    old_shape: Sequence[int], affine: Affine, shape: Sequence[int], spacing_mm: Sequence[float]
+) -> list[Weights | None]:
+    """Return each axis's (new, old) matrix of weights, None where the grids are the same.
+
+    Old and new grid share their directions and their centre.
+    """
+    old_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    found: list[Weights | None] = []
     for axis in range(3):
-        ratio = float(spacing_mm[axis] / old[axis])
-        if abs(ratio - 1) < SAME_SPACING and shape[axis] == array.shape[axis]:
+        ratio = float(spacing_mm[axis] / old_mm[axis])
+        same = abs(ratio - 1) < SAME_SPACING and shape[axis] == old_shape[axis]
+        found.append(None if same else _weights(old_shape[axis], shape[axis], ratio))
+    return found
+
+
+def _reached(weights: Weights | None, labelled: NDArray[np.intp]) -> tuple[slice, slice]:
+    """Return which rows the `labelled` columns reach, and all columns that these rows take from."""
+    if len(labelled) == 0:
+        return slice(0, 0), slice(0, 0)
+    columns = slice(int(labelled[0]), int(labelled[-1]) + 1)
+    if weights is None:
+        return columns, columns
+    rows = np.flatnonzero((weights[:, columns] != 0).any(axis=1))
+    reached = slice(int(rows[0]), int(rows[-1]) + 1)
+    taken = np.flatnonzero((weights[reached] != 0).any(axis=0))
+    return reached, slice(int(taken[0]), int(taken[-1]) + 1)
+
+
+def _resample_axes(
+    array: NDArray[np.float32], weights: Sequence[Weights | None]
+) -> NDArray[np.float32]:
+    """Resample axis after axis."""
+    result = array.astype(np.float32, copy=False)
+    for axis, matrix in enumerate(weights):
+        if matrix is None:
             continue
-        # Sparse: a BLAS product rounds differently with each number of threads.
-        weights = sparse.csr_array(_weights(array.shape[axis], shape[axis], ratio))
         lines = np.moveaxis(result, axis, 0)
-        product = weights @ lines.reshape(lines.shape[0], -1)
+        # Sparse: a BLAS product rounds differently with each number of threads.
+        product = sparse.csr_array(matrix) @ lines.reshape(lines.shape[0], -1)
         result = np.moveaxis(product.reshape(-1, *lines.shape[1:]), 0, axis)
     return np.ascontiguousarray(result)
 

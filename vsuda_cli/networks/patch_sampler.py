@@ -37,16 +37,9 @@ class PatchSampler(nn.Module):
         return projected
 
 
-def draw_positions(
-    features: Sequence[Tensor], patches: int, generator: torch.Generator
-) -> list[Tensor]:
-    """Return flat voxel indices, up to `patches` different ones for each feature map.
+def draw_positions(voxels: Sequence[int], patches: int, generator: torch.Generator) -> list[Tensor]:
+    """Return flat voxel indices, up to `patches` different ones for each map of so many voxels.
 
-    They are drawn on the CPU, so they are the same on every device.
+    `generator` is one of the CPU, so that they are the same on every device.
     """
-    positions = []
-    for feature in features:
-        voxels = feature[0, 0].numel()
-        drawn = torch.randperm(voxels, generator=generator)[:patches]
-        positions.append(drawn.to(feature.device, non_blocking=True))
-    return positions
+    return [torch.randperm(count, generator=generator)[:patches] for count in voxels]

@@ -9,11 +9,14 @@ from torch import Tensor
 
 from vsuda_cli.config import TranslationSettings
 from vsuda_cli.networks.patch_sampler import PatchSampler, draw_positions
+from vsuda_cli.training import ranks
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
 from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.image_pool import ImagePool
 from vsuda_cli.training.optimising import (
+    adam,
     backward,
+    load_optimiser,
     mean_losses,
     parts_of,
     set_learning_rate,
@@ -21,6 +24,7 @@ from vsuda_cli.training.optimising import (
 )
 from vsuda_cli.training.patch_nce import mean_patch_nce
 from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.step_graph import StepGraph
 from vsuda_cli.training.translation import (
     build_discriminator,
     build_generator,
@@ -61,15 +65,15 @@ class Cut:
         sampler = PatchSampler(channels, settings.nce_width)
         self.patch_sampler = initialised(sampler, start, device, settings)
         learners = [*self.generator.parameters(), *self.patch_sampler.parameters()]
-        self._generator_optimiser = torch.optim.Adam(
-            learners, settings.learning_rate, settings.betas
-        )
-        self._discriminator_optimiser = torch.optim.Adam(
-            self.discriminator.parameters(), settings.learning_rate, settings.betas
-        )
+        how = {"lr": settings.learning_rate, "betas": settings.betas}
+        self._generator_optimiser = adam(learners, device, **how)
+        self._discriminator_optimiser = adam(self.discriminator.parameters(), device, **how)
         self._pool = ImagePool(settings.pool_size, settings.seed)
         self._random = torch.Generator().manual_seed(settings.seed)
+        # Voxels of each feature map, by the shape of an image.
+        self._map_sizes: dict[torch.Size, list[int]] = {}
         self.guide: Guide | None = None
+        self._step = StepGraph(self._learn, settings, device)
 
     def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the learning rate: constant, then linearly to 0."""
@@ -81,19 +85,48 @@ class Cut:
         """Set one learning rate for all networks."""
         set_learning_rate(self._generator_optimiser, rate)
         set_learning_rate(self._discriminator_optimiser, rate)
+        self._step.forget()
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `source` and `target` (B, 1, X, Y[, Z]) in [0, 1].
 
         With a guide, `stack` (B, 1, X, Y, Z) and `stack_label` are source volumes for it.
         """
+        return self._step(batch, *self.draw(batch["source"]))
+
+    def draw(self, source: Tensor) -> tuple[dict[str, Tensor], bool]:
+        """Draw the random choices of one step on images like `source` (B, 1, X, Y[, Z]).
+
+        Returns positions and what happens to fakes, and whether the source is flipped. All parts of
+        a batch share flip and positions, as if they were one batch.
+        """
+        draws = {"pool": self._pool.decide(ranks.count() * len(source))}
+        chosen = self._settings
+        flipped = chosen.flip_equivariance and bool(torch.rand(1, generator=self._random) < 0.5)
+        for name in ("source", "target") if chosen.nce_identity else ("source",):
+            positions = draw_positions(self._voxels(source), chosen.nce_patches, self._random)
+            draws |= {f"{name}{number}": where for number, where in enumerate(positions)}
+        return draws, flipped
+
+    def _voxels(self, image: Tensor) -> list[int]:
+        """Return how many voxels the encoder's maps of an image have."""
+        shape = image.shape[1:]
+        if shape not in self._map_sizes:
+            with torch.no_grad():
+                maps = self.generator.encode(torch.zeros_like(image[:1]), self._settings.nce_layers)
+            self._map_sizes[shape] = [one[0, 0].numel() for one in maps]
+        return self._map_sizes[shape]
+
+    def _learn(
+        self, batch: dict[str, Tensor], draws: dict[str, Tensor], flipped: bool
+    ) -> dict[str, Tensor]:
         parts = parts_of(batch, self._settings.accumulate)
         pairs = [(part["source"], part["target"]) for part in parts]
-        discriminator, translations = self.begin_step(pairs)
+        discriminator, translations = self.begin_step(pairs, draws["pool"], flipped)
         self.zero_grad()
         found = []
         for part, translated in zip(parts, translations, strict=True):
-            losses = self.generator_losses(translated)
+            losses = self.generator_losses(translated, draws)
             if self.guide is not None:
                 stack, labels = part["stack"], part["stack_label"]
                 losses["guide"] = self.guide.loss(self.generator, stack, labels)
@@ -101,34 +134,27 @@ class Cut:
         self.step()
         return {"discriminator": discriminator, **mean_losses(found)}
 
-    def begin_step(self, pairs: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Iterator[Translated]]:
+    def begin_step(
+        self, pairs: list[tuple[Tensor, Tensor]], decisions: Tensor, flipped: bool
+    ) -> tuple[Tensor, Iterator[Translated]]:
         """Let the discriminator learn from pairs (source, target), the parts of one batch.
 
         Returns its loss, and the pairs' translations for the generator's losses. A single pair goes
         through the generator once, for both. The graphs of several would not fit in the memory that
-        parts are to save: each is translated once more when its turn comes, with the same random
-        numbers for every part, as if they were one batch.
+        parts are to save: each is translated once more when its turn comes.
         """
         if len(pairs) == 1:
-            only = self.translate(*pairs[0])
-            return self.update_discriminator([(pairs[0][1], only.pseudo.detach())]), iter([only])
-        start = self._random.get_state()
-
-        def again() -> Iterator[Translated]:
-            for pair in pairs:
-                self._random.set_state(start)
-                yield self.translate(*pair)
-
+            only = self.translate(*pairs[0], flipped)
+            fakes = [(pairs[0][1], only.pseudo.detach())]
+            return self.update_discriminator(fakes, decisions), iter([only])
         with torch.no_grad():
-            fakes = [(pair[1], made.pseudo) for pair, made in zip(pairs, again(), strict=True)]
-        return self.update_discriminator(fakes), again()
+            fakes = [(pair[1], self.translate(*pair, flipped).pseudo) for pair in pairs]
+        again = (self.translate(*pair, flipped) for pair in pairs)
+        return self.update_discriminator(fakes, decisions), again
 
-    def translate(self, source: Tensor, target: Tensor) -> Translated:
+    def translate(self, source: Tensor, target: Tensor, flipped: bool) -> Translated:
         """Send a batch (B, 1, X, Y[, Z]) through the generator, once, with its features."""
         layers = self._settings.nce_layers
-        flipped = self._settings.flip_equivariance and bool(
-            torch.rand(1, generator=self._random) < 0.5
-        )
         with autocast(self._device, self._settings.mixed_precision):
             if flipped:
                 pseudo = self.generator(source.flip(FLIP_AXIS))
@@ -148,29 +174,38 @@ class Cut:
             flipped,
         )
 
-    def update_discriminator(self, pairs: list[tuple[Tensor, Tensor]]) -> Tensor:
+    def update_discriminator(self, pairs: list[tuple[Tensor, Tensor]], decisions: Tensor) -> Tensor:
         """Let the discriminator learn one step from pairs (target, pseudo); return its loss."""
         self._discriminator_optimiser.zero_grad(set_to_none=True)
         found = []
-        for target, pseudo in pairs:
-            shown = self._pool.exchange(pseudo)
+        for (target, pseudo), rows in zip(pairs, decisions.chunk(len(pairs)), strict=True):
+            shown = self._pool.exchange(pseudo, rows)
             with autocast(self._device, self._settings.mixed_precision):
                 loss = discriminator_loss(self.discriminator(target), self.discriminator(shown))
             found.append(backward({"discriminator": loss}, len(pairs)))
         step(self._discriminator_optimiser, self.discriminator, self._settings.gradient_clip)
         return mean_losses(found)["discriminator"]
 
-    def generator_losses(self, translated: Translated) -> dict[str, Tensor]:
-        """Return the adversarial and the contrastive loss, with gradients."""
+    def generator_losses(
+        self, translated: Translated, draws: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return the adversarial and the contrastive loss, with gradients.
+
+        `draws` are those of `draw`.
+        """
         weights = self._settings
         with autocast(self._device, self._settings.mixed_precision):
             # The discriminator only passes gradients on here.
             self.discriminator.requires_grad_(False)
             fooled = judged(self.discriminator(translated.pseudo), real=True)
             self.discriminator.requires_grad_(True)
-            contrast = self._contrast(translated.pseudo, translated.source_keys, translated.flipped)
+            keys = translated.source_keys
+            places = [draws[f"source{number}"] for number in range(len(keys))]
+            contrast = self._contrast(translated.pseudo, keys, places, translated.flipped)
             if translated.identity is not None:
-                own = self._contrast(translated.identity, translated.target_keys, flipped=False)
+                keys = translated.target_keys
+                places = [draws[f"target{number}"] for number in range(len(keys))]
+                own = self._contrast(translated.identity, keys, places, flipped=False)
                 contrast = (contrast + own) / 2
         return {
             "adversarial": weights.gan_weight * fooled,
@@ -185,11 +220,12 @@ class Cut:
         """Take a step of the generator and the patch sampler."""
         step(self._generator_optimiser, self.generator, self._settings.gradient_clip)
 
-    def _contrast(self, output: Tensor, keys: list[Tensor], flipped: bool) -> Tensor:
+    def _contrast(
+        self, output: Tensor, keys: list[Tensor], positions: list[Tensor], flipped: bool
+    ) -> Tensor:
         queries = self.generator.encode(output, self._settings.nce_layers)
         if flipped:
             queries = [query.flip(FLIP_AXIS) for query in queries]
-        positions = draw_positions(keys, self._settings.nce_patches, self._random)
         found = self.patch_sampler(queries, positions)
         with torch.no_grad():
             wanted = self.patch_sampler(keys, positions)
@@ -226,8 +262,8 @@ class Cut:
         """Continue exactly where `state_dict` was taken."""
         for name, model in self.models_for_inference().items():
             model.load_state_dict(state[name])
-        self._generator_optimiser.load_state_dict(state["generator_optimiser"])
-        self._discriminator_optimiser.load_state_dict(state["discriminator_optimiser"])
+        load_optimiser(self._generator_optimiser, state["generator_optimiser"])
+        load_optimiser(self._discriminator_optimiser, state["discriminator_optimiser"])
         self._pool.load_state_dict(state["pool"], self._device)
         self._random.set_state(state["random"])
 

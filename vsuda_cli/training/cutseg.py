@@ -11,7 +11,13 @@ from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import ranks
 from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.cut import Cut
-from vsuda_cli.training.optimising import backward, mean_losses, parts_of, step
+from vsuda_cli.training.optimising import (
+    backward,
+    mean_losses,
+    parts_of,
+    put_together,
+    step,
+)
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import (
     Segmentation,
@@ -21,6 +27,7 @@ from vsuda_cli.training.segmentation import (
     predict_classes,
     vary_intensity,
 )
+from vsuda_cli.training.step_graph import StepGraph
 from vsuda_cli.training.translation import as_slices, translate_stack
 
 
@@ -52,12 +59,14 @@ class CutSeg:
         self._loss = SegmentationLoss(settings.unet.attention_weight)
         self._slices = torch.Generator().manual_seed(settings.seed)
         self._intensities = torch.Generator(device).manual_seed(settings.seed)
+        self._step = StepGraph(self._learn, settings, device, [self._intensities])
 
     def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the learning rates; the translation's falls as the segmenter's."""
         rates = self.segmentation.set_epoch(epoch)
         share = polynomial_rate(self._settings, epoch) / self._settings.learning_rate
         self.cut.set_rate(self._settings.translation_rate * share)
+        self._step.forget()
         return {**rates, "translation_rate": self._settings.translation_rate * share}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -65,17 +74,24 @@ class CutSeg:
 
         `target_label` (B, X, Y, Z), if there is one, says where targets are background.
         """
-        parts = parts_of(batch, self._settings.accumulate)
-        pairs = [
-            (self._some_slices(part["source"]), self._some_slices(part["target"])) for part in parts
-        ]
-        discriminator, translations = self.cut.begin_step(pairs)
+        slices = []
+        for part in parts_of(batch, self._settings.accumulate):
+            source, target = self._some_slices(part["source"]), self._some_slices(part["target"])
+            slices.append({"source_slices": source, "target_slices": target})
+        given = {**batch, **put_together(slices)}
+        return self._step(given, *self.cut.draw(given["source_slices"]))
 
+    def _learn(
+        self, batch: dict[str, Tensor], draws: dict[str, Tensor], flipped: bool
+    ) -> dict[str, Tensor]:
+        parts = parts_of(batch, self._settings.accumulate)
+        pairs = [(part["source_slices"], part["target_slices"]) for part in parts]
+        discriminator, translations = self.cut.begin_step(pairs, draws["pool"], flipped)
         self.cut.zero_grad()
         self.segmentation.optimiser.zero_grad(set_to_none=True)
         found = []
         for part, translated in zip(parts, translations, strict=True):
-            losses = self.cut.generator_losses(translated)
+            losses = self.cut.generator_losses(translated, draws)
             losses |= self._segmentation_losses(part["source"], part["source_label"])
             losses |= self._target_losses(part["target"], part.get("target_label"))
             found.append(backward(losses, len(parts)))

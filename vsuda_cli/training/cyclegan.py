@@ -7,17 +7,21 @@ from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli.config import TranslationSettings
+from vsuda_cli.training import ranks
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
 from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.image_pool import ImagePool
 from vsuda_cli.training.optimising import (
+    adam,
     backward,
+    load_optimiser,
     mean_losses,
     parts_of,
     set_learning_rate,
     step,
 )
 from vsuda_cli.training.precision import autocast
+from vsuda_cli.training.step_graph import StepGraph
 from vsuda_cli.training.translation import (
     build_discriminator,
     build_generator,
@@ -39,21 +43,20 @@ class CycleGan:
         self.judge_source = initialised(build_discriminator(settings), start, device, settings)
         self._generators = torch.nn.ModuleList([self.to_target, self.to_source])
         self._judges = torch.nn.ModuleList([self.judge_target, self.judge_source])
-        self._generator_optimiser = torch.optim.Adam(
-            self._generators.parameters(), settings.learning_rate, settings.betas
-        )
-        self._judge_optimiser = torch.optim.Adam(
-            self._judges.parameters(), settings.learning_rate, settings.betas
-        )
+        how = {"lr": settings.learning_rate, "betas": settings.betas}
+        self._generator_optimiser = adam(self._generators.parameters(), device, **how)
+        self._judge_optimiser = adam(self._judges.parameters(), device, **how)
         self._target_pool = ImagePool(settings.pool_size, settings.seed)
         self._source_pool = ImagePool(settings.pool_size, settings.seed + 1)
         self.guide: Guide | None = None
+        self._step = StepGraph(self._learn, settings, device)
 
     def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the learning rate: constant, then linearly to 0."""
         rate = linear_rate(self._settings, epoch)
         set_learning_rate(self._generator_optimiser, rate)
         set_learning_rate(self._judge_optimiser, rate)
+        self._step.forget()
         return {"learning_rate": rate}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -61,6 +64,14 @@ class CycleGan:
 
         With a guide, `stack` (B, 1, X, Y, Z) and `stack_label` are source volumes for it.
         """
+        fakes = ranks.count() * len(batch["source"])
+        draws = {
+            "target_pool": self._target_pool.decide(fakes),
+            "source_pool": self._source_pool.decide(fakes),
+        }
+        return self._step(batch, draws)
+
+    def _learn(self, batch: dict[str, Tensor], draws: dict[str, Tensor]) -> dict[str, Tensor]:
         parts = parts_of(batch, self._settings.accumulate)
         fakes, found = [], []
         self._generator_optimiser.zero_grad(set_to_none=True)
@@ -82,17 +93,20 @@ class CycleGan:
 
         judged_parts = []
         self._judge_optimiser.zero_grad(set_to_none=True)
-        for part, (fake_target, fake_source) in zip(parts, fakes, strict=True):
-            losses = self._judge_losses(part, fake_target, fake_source)
+        decided = parts_of(draws, self._settings.accumulate)
+        for part, (fake_target, fake_source), pools in zip(parts, fakes, decided, strict=True):
+            shown = (
+                self._target_pool.exchange(fake_target, pools["target_pool"]),
+                self._source_pool.exchange(fake_source, pools["source_pool"]),
+            )
+            losses = self._judge_losses(part, *shown)
             judged_parts.append(backward(losses, len(parts)))
         step(self._judge_optimiser, self._judges, self._settings.gradient_clip)
         return mean_losses(found) | mean_losses(judged_parts)
 
     def _judge_losses(
-        self, part: dict[str, Tensor], fake_target: Tensor, fake_source: Tensor
+        self, part: dict[str, Tensor], shown_target: Tensor, shown_source: Tensor
     ) -> dict[str, Tensor]:
-        shown_target = self._target_pool.exchange(fake_target)
-        shown_source = self._source_pool.exchange(fake_source)
         with autocast(self._device, self._settings.mixed_precision):
             return {
                 "discriminator_target": discriminator_loss(
@@ -163,8 +177,8 @@ class CycleGan:
         """Continue exactly where `state_dict` was taken."""
         self._generators.load_state_dict(state["generators"])
         self._judges.load_state_dict(state["judges"])
-        self._generator_optimiser.load_state_dict(state["generator_optimiser"])
-        self._judge_optimiser.load_state_dict(state["judge_optimiser"])
+        load_optimiser(self._generator_optimiser, state["generator_optimiser"])
+        load_optimiser(self._judge_optimiser, state["judge_optimiser"])
         self._target_pool.load_state_dict(state["target_pool"], self._device)
         self._source_pool.load_state_dict(state["source_pool"], self._device)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from vsuda_cli.config import MeanTeacherSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
@@ -57,19 +58,23 @@ class MeanTeacher(Segmentation):
         update_average(self.teacher, self.network, ema_decay(self._updates, self._ema_limit))
         return found
 
-    def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        images, labels = self.augmented(batch)
-        ranges = self._mt.augmentation
-        for_student = augment_intensity(batch["unlabelled"], ranges, self._generator)
-        for_teacher = augment_intensity(batch["unlabelled"], ranges, self._generator)
+    def _shown(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
+        shown, ranges = super()._shown(part), self._mt.augmentation
+        for who in ("student", "teacher"):
+            shown[who] = augment_intensity(part["unlabelled"], ranges, self._generator)
+        if "unlabelled_label" in part:
+            shown["background"] = part["unlabelled_label"]
+        return shown
+
+    def _losses(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(self._device, self._mt.mixed_precision):
-            losses = self._loss(self.network, images, labels)
-            logits = self.network(for_student).float()
+            losses = self._loss(self.network, part["images"], part["labels"])
+            logits = self.network(part["student"]).float()
             with torch.no_grad():
-                teacher = self._opinion(for_teacher)
+                teacher = self._opinion(part["teacher"])
         losses["consistency"] = self._weight * (logits.softmax(dim=1) - teacher).square().mean()
-        if "unlabelled_label" in batch:
-            losses["background"] = counted_cross_entropy(logits, batch["unlabelled_label"].long())
+        if "background" in part:
+            losses["background"] = counted_cross_entropy(logits, part["background"].long())
         return losses
 
     def _opinion(self, images: Tensor) -> Tensor:
@@ -119,13 +124,15 @@ def ema_decay(updates: int, limit: float) -> float:
 @torch.no_grad()
 def update_average(average: torch.nn.Module, current: torch.nn.Module, decay: float) -> None:
     """Move the average's parameters towards the current ones; buffers follow too."""
-    for mean, value in zip(average.parameters(), current.parameters(), strict=True):
-        mean.lerp_(value, 1 - decay)
+    means: list[Tensor] = list(average.parameters())
+    values: list[Tensor] = list(current.parameters())
     for followed, buffer in zip(average.buffers(), current.buffers(), strict=True):
         if followed.is_floating_point():
-            followed.lerp_(buffer, 1 - decay)
+            means.append(followed)
+            values.append(buffer)
         else:
             followed.copy_(buffer)
+    get_ema_multi_avg_fn(decay)(means, values, None)
 
 
 def _frozen_copy(network: UNet2d5) -> UNet2d5:

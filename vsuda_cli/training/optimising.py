@@ -1,6 +1,7 @@
 """What every objective does with its losses: backward in parts, one step, learning rates."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,12 +11,37 @@ from vsuda_cli.training import ranks
 Losses = dict[str, Tensor]
 
 
+def adam(
+    parameters: Iterable[torch.nn.Parameter], device: torch.device, **settings: Any
+) -> torch.optim.Adam:
+    """Return Adam; on a GPU its variant of one kernel, which a step's graph can hold."""
+    on_gpu = device.type == "cuda"
+    return torch.optim.Adam(parameters, fused=on_gpu, capturable=on_gpu, **settings)
+
+
+def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Continue with a saved state, calculated as this device does whatever it was saved on."""
+    own = optimiser.param_groups[0]
+    groups = [
+        {**group, **{name: own[name] for name in ("fused", "capturable")}}
+        for group in state["param_groups"]
+    ]
+    optimiser.load_state_dict({**state, "param_groups": groups})
+
+
 def parts_of(batch: dict[str, Tensor], count: int) -> list[dict[str, Tensor]]:
     """Split a batch into `count` equal parts, whose gradients are accumulated one by one."""
     if count == 1:
         return [batch]
     chunks = {name: values.chunk(count) for name, values in batch.items()}
     return [{name: values[i] for name, values in chunks.items()} for i in range(count)]
+
+
+def put_together(parts: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Return the batch that `parts_of` would split into `parts`."""
+    if len(parts) == 1:
+        return dict(parts[0])
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def backward(losses: Losses, parts: int) -> Losses:

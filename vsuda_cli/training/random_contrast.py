@@ -97,5 +97,6 @@ def random_curve(
         if prior.anchors is not None:
             places = torch.rand(len(prior.anchors), generator=generator, device=device)
             heights = anchored(heights, prior.anchors, places)
-        varied.append(show_through(image, heights, (1, 2)) if chosen < share else image)
+        # Both are calculated: to look at the number would make a GPU wait.
+        varied.append(torch.where(chosen < share, show_through(image, heights, (1, 2)), image))
     return torch.stack(varied)

@@ -22,14 +22,18 @@ from vsuda_cli.training.data import Item, label_of
 from vsuda_cli.training.dice import soft_dice_loss
 from vsuda_cli.training.lesions import is_one_of
 from vsuda_cli.training.optimising import (
+    adam,
     backward,
+    load_optimiser,
     mean_losses,
     parts_of,
+    put_together,
     set_learning_rate,
     step,
 )
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.random_contrast import draw_structures, random_contrast
+from vsuda_cli.training.step_graph import StepGraph
 
 VALIDATION_METRIC = ("validation_dice", True)
 
@@ -109,12 +113,14 @@ class Segmentation:
         network = build_unet(settings.unet, len(settings.classes) + 1)
         self.network = made_fast(network.to(device), settings)
         self._loss = SegmentationLoss(settings.unet.attention_weight)
-        self.optimiser = torch.optim.Adam(
+        self.optimiser = adam(
             self.network.parameters(),
+            device,
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
         self._generator = torch.Generator(device).manual_seed(settings.seed)
+        self._step = StepGraph(self._learn, settings, device)
         # What is known of the curve from the labelled images' contrast to the one to be segmented.
         self.contrast = CurvePrior()
         # Which labels are drawn in `grafted` images.
@@ -124,10 +130,20 @@ class Segmentation:
         """Set the polynomially falling learning rate."""
         rate = polynomial_rate(self._settings, epoch)
         set_learning_rate(self.optimiser, rate)
+        self._step.forget()
         return {"learning_rate": rate}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `labelled` (B, 1, X, Y, Z) and `labelled_label` (B, X, Y, Z)."""
+        parts = parts_of(batch, self._settings.accumulate)
+        return self._step(put_together([self._shown(part) for part in parts]), {})
+
+    def _shown(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what the network gets to see of a part of a batch."""
+        images, labels = self.augmented(part)
+        return {"images": images, "labels": labels}
+
+    def _learn(self, batch: dict[str, Tensor], draws: dict[str, Tensor]) -> dict[str, Tensor]:
         self.network.train()
         self.optimiser.zero_grad(set_to_none=True)
         parts = parts_of(batch, self._settings.accumulate)
@@ -135,10 +151,9 @@ class Segmentation:
         step(self.optimiser, self.network, self._settings.gradient_clip)
         return mean_losses(found)
 
-    def _losses(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        images, labels = self.augmented(batch)
+    def _losses(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(self._device, self._settings.mixed_precision):
-            return self._loss(self.network, images, labels)
+            return self._loss(self.network, part["images"], part["labels"])
 
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the labelled images with random intensities, and their labels.
@@ -208,7 +223,7 @@ class Segmentation:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        load_optimiser(self.optimiser, state["optimiser"])
         self._generator.set_state(state["generator"])
 
     def models_for_inference(self) -> dict[str, torch.nn.Module]:

@@ -99,7 +99,9 @@ def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Te
     chunks = as_slices(stack).split(chunk)
     for slices in chunks:
         if torch.is_grad_enabled() and len(chunks) > 1:
-            translated.append(checkpoint(generator, slices, use_reentrant=False))
+            # No dropout: there is no random state to bring back.
+            again = checkpoint(generator, slices, use_reentrant=False, preserve_rng_state=False)
+            translated.append(again)
         else:
             translated.append(generator(slices))
     whole: Tensor = torch.cat(translated).unflatten(0, (len(stack), stack.shape[-1]))
