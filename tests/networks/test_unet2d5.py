@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vsuda_cli.networks.instance_norm import InstanceNorm3d
 from vsuda_cli.networks.padding import crop, margins_to_multiple, pad_replicate
 from vsuda_cli.networks.unet2d5 import Attention, UNet2d5
 
@@ -84,12 +85,12 @@ def test_strides_normalisation_and_dropout(paper) -> None:
     assert paper.total_stride == (32, 32, 8)
     for name in ("down.0", "down.4", "reduce.1", "enlarge.2", "up.3", "bottom"):
         kinds = {type(m) for m in part(paper, name).modules()}
-        assert {nn.InstanceNorm3d, nn.PReLU, nn.Dropout} <= kinds, name
+        assert {InstanceNorm3d, nn.PReLU, nn.Dropout} <= kinds, name
     rates = {m.p for m in paper.modules() if isinstance(m, nn.Dropout)}
     assert rates == {0.1}
     # Nothing is dropped, bent or normalised after the last convolution.
     assert {type(m) for m in part(paper, "up.0").modules()}.isdisjoint(
-        {nn.InstanceNorm3d, nn.PReLU, nn.Dropout}
+        {InstanceNorm3d, nn.PReLU, nn.Dropout}
     )
 
 

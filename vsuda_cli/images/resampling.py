@@ -1,6 +1,7 @@
 """Volumes on other grids: a new spacing, or any grid that an affine describes."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -189,6 +190,7 @@ def _resample_axes(
     return np.ascontiguousarray(result)
 
 
+@lru_cache(maxsize=64)
 def _weights(
     old_size: int,
     new_size: int,
@@ -210,6 +212,8 @@ def _weights(
     normalised: NDArray[np.float32] = (weights / weights.sum(axis=1, keepdims=True)).astype(
         np.float32
     )
+    # Kept for the next volume of these sizes.
+    normalised.setflags(write=False)
     return normalised
 
 

@@ -5,6 +5,7 @@ An extent is given as (in plane, across slices); in two dimensions the second is
 
 from torch import Tensor, nn
 
+from vsuda_cli.networks.instance_norm import InstanceNorm2d, InstanceNorm3d
 from vsuda_cli.networks.padding import Margins, pad_reflect
 
 Extent = tuple[int, int]
@@ -44,7 +45,7 @@ def transposed_convolution(dims: int, in_channels: int, out_channels: int) -> nn
 
 def instance_norm(dims: int, channels: int) -> nn.Module:
     """Return instance normalisation without learnt scale, as CycleGAN and CUT use it."""
-    return nn.InstanceNorm2d(channels) if dims == 2 else nn.InstanceNorm3d(channels)
+    return InstanceNorm2d(channels) if dims == 2 else InstanceNorm3d(channels)
 
 
 class ReflectionPad(nn.Module):

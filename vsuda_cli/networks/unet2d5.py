@@ -7,6 +7,7 @@ from monai.networks.blocks import Convolution, ResidualUnit
 from torch import Tensor, nn
 from torch.nn import functional
 
+from vsuda_cli.networks.instance_norm import split_instance_norms
 from vsuda_cli.networks.padding import (
     Margins,
     crop,
@@ -67,6 +68,7 @@ class UNet2d5(nn.Module):
             width = here
         self.bottom_attention = Attention(width, kernels[-1])
         self.bottom = _residual(width, channels[-1], kernels[-1], residual_units, dropout)
+        split_instance_norms(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, class, X, Y, Z) for images (B, 1, X, Y, Z)."""

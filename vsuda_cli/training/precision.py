@@ -56,6 +56,8 @@ def made_fast(network: Network, settings: Training) -> Network:
             if value.ndim in layouts:
                 value.data = value.data.contiguous(memory_format=layouts[value.ndim])
     if settings.compile_blocks:
+        # A compilation for each shape that a network has, of which a U-Net has more than eight.
+        torch._dynamo.config.recompile_limit = 64
         for block in network.modules():
             if isinstance(block, _BLOCKS):
                 block.compile()
