@@ -66,11 +66,12 @@ class _Split(torch.autograd.Function):
         mean = means.mean(dim=1)
         # Within the parts, and between them.
         variance = (scales**-2 - eps).mean(dim=1) + means.var(dim=1, correction=0)
-        mean, scale = (one.repeat_interleave(parts) for one in (mean, (variance + eps).rsqrt()))
+        mean, scale = (_for_each(parts, one) for one in (mean, (variance + eps).rsqrt()))
         context.save_for_backward(x, mean, scale)
         context.parts = parts
         normalised = torch.batch_norm_elemt(rows, None, None, mean, scale, eps)
-        return normalised.view_as(x)
+        # Not a view, which the ReLU that follows could not write over.
+        return normalised.resize_(x.shape)
 
     @staticmethod
     @once_differentiable
@@ -81,7 +82,7 @@ class _Split(torch.autograd.Function):
         sums = torch.batch_norm_backward_reduce(
             gradients, rows, mean, scale, None, True, False, False
         )[:2]
-        whole = [one.view(-1, parts).sum(dim=1).repeat_interleave(parts) for one in sums]
+        whole = [_for_each(parts, one.view(-1, parts).sum(dim=1)) for one in sums]
         voxels = torch.full((1,), x[0, 0].numel(), dtype=torch.int32, device=x.device)
         found = torch.batch_norm_backward_elemt(
             gradients, rows, mean, scale, None, whole[0], whole[1], voxels
@@ -92,3 +93,8 @@ class _Split(torch.autograd.Function):
 def _as_rows(x: Tensor, parts: int) -> Tensor:
     """Return (B, C, ...) as one image (1, B * C * parts, voxels of a part)."""
     return x.view(1, x.shape[0] * x.shape[1] * parts, -1)
+
+
+def _for_each(parts: int, values: Tensor) -> Tensor:
+    """Return each channel's value for each of its parts."""
+    return values[:, None].expand(-1, parts).reshape(-1)
