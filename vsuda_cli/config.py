@@ -160,8 +160,16 @@ class SegmenterSettings(Training):
     # Unlabelled crops are background, and teach it, where no labelled crop has a structure within
     # so many mm: crops of one region show the same place of every head; 0: off [ours].
     background_margin_mm: float = 0.0
+    # In unlabelled crops a structure is only where half a voxel of it, within its structure_ranges,
+    # could be: guesses elsewhere are dropped, and where none can be is background [ours].
+    exclude_by_intensity: bool = False
     unet: UNet = UNet()
     augmentation: Augmentation = Augmentation()
+
+    @property
+    def marks_background(self) -> bool:
+        """Whether some of the unlabelled crops is taken for background."""
+        return self.background_margin_mm > 0 or self.exclude_by_intensity
 
 
 @dataclasses.dataclass(frozen=True)

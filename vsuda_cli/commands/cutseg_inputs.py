@@ -94,7 +94,7 @@ class Parts:
             targets = load_items(
                 "Loading target images", unlabelled, stage.preprocessing, 1, self.device
             )
-            if stage.background_margin_mm > 0:
+            if stage.marks_background:
                 targets = known_labels.with_known_labels(targets, sources, stage)
             objective = CutSeg(stage, self.translation, self.teacher, self.device)
             fine_tuning = stage is not self.settings

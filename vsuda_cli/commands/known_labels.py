@@ -41,11 +41,18 @@ def load_pseudo_labelled(
 
     count = len(settings.classes) + 1
     least, keep = settings.pseudo_confidence, settings.lesion_grafts > 0
+    ranges = settings.structure_ranges if settings.exclude_by_intensity else ()
     items = []
     with console.progress("Loading pseudo-labels", len(cases)) as bar:
         for image, path in cases:
             item = load_pseudo_item(
-                image, path, settings.preprocessing, count, least, keep_guess=keep
+                image,
+                path,
+                settings.preprocessing,
+                count,
+                least,
+                keep_guess=keep,
+                ranges=ranges,
             )
             items.append(item)
             bar.advance(note=image.case)
@@ -58,13 +65,15 @@ def with_known_labels(
     """Return unlabelled items with what is known of them as labels, all else ignored.
 
     That are the pseudo-labels, if they have any, one component of each structure; and background
-    where no labelled crop has a structure within `background_margin_mm`.
+    where no labelled crop has a structure within `background_margin_mm`, or where the intensity is
+    that of no structure.
     """
     import numpy as np
     import torch
 
     from vsuda_cli.images.location import outside_region, structure_region
     from vsuda_cli.images.pseudo_labels import IGNORED, one_of_each
+    from vsuda_cli.training.exclusion import excluded
 
     margin = settings.background_margin_mm
     region = None
@@ -75,13 +84,16 @@ def with_known_labels(
     for item in unlabelled:
         shape = item.image.shape[1:]
         background = np.zeros(shape, np.bool_) if region is None else outside_region(region, shape)
+        if settings.exclude_by_intensity:
+            nowhere = excluded(item.image, settings.structure_ranges).all(dim=0)
+            background = background | nowhere.cpu().numpy()
         guessed = np.full(shape, IGNORED, np.uint8)
         if item.label is not None:
             guessed = item.label.cpu().numpy()
         label = torch.from_numpy(one_of_each(guessed, background)).to(item.image.device)
         known.append(replace(item, label=label))
         shares.append(float(background.mean()))
-    if region is not None:
+    if settings.marks_background:
         share = sum(shares) / len(shares)
         console.say(f"background for certain: {share:.0%} of the unlabelled crops")
     return known

@@ -72,7 +72,7 @@ def mt_train(
         if settings.curve_share > 0:
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
-        if settings.background_margin_mm > 0:
+        if settings.marks_background:
             target = known_labels.with_known_labels(target, training, settings)
         if init:
             segmenting.start_from(init, objective.network, settings)

@@ -77,12 +77,12 @@ class Canvas:
 
     def points(self, low: NDArray[np.int_], high: NDArray[np.int_]) -> Points:
         """Return the anatomical positions (x, y, z, 3) of the voxels from `low` up to `high`."""
-        linear = self._affine[:3, :3].astype(np.float32)
+        affine = self._affine.astype(np.float32)
         i, j, k = (np.arange(a, b, dtype=np.float32) for a, b in zip(low, high, strict=True))
-        found: Points = (
-            i[:, None, None, None] * linear[:, 0]
-            + j[None, :, None, None] * linear[:, 1]
-            + k[None, None, :, None] * linear[:, 2]
-            + self._affine[:3, 3].astype(np.float32)
-        )
+        found: Points = np.empty((len(i), len(j), len(k), 3), dtype=np.float32)
+        for axis, (along_i, along_j, along_k, origin) in enumerate(affine[:3]):
+            plane = (i * along_i)[:, None] + (j * along_j)[None]
+            one = found[..., axis]
+            np.add(plane[..., None], k * along_k, out=one)
+            one += origin
         return found

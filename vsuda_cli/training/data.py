@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from vsuda_cli.config import Preprocessing
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
-from vsuda_cli.images.pseudo_labels import sure_labels
+from vsuda_cli.images.pseudo_labels import IGNORED, sure_labels
 from vsuda_cli.images.resampling import resample_image, resample_label
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import (
@@ -23,6 +23,7 @@ from vsuda_cli.io.nifti import (
     read_geometry,
     same_grid,
 )
+from vsuda_cli.training.exclusion import excluded
 
 logger = logging.getLogger(__name__)
 
@@ -130,10 +131,12 @@ def load_pseudo_item(
     least: float,
     *,
     keep_guess: bool,
+    ranges: Sequence[tuple[float, float]] = (),
 ) -> Item:
     """Load and preprocess one unlabelled case with what a model is sure of as its label.
 
     With `keep_guess` the probabilities themselves stay too, several times as large as the image.
+    With `ranges` of the structures' intensities, what is guessed where they cannot be is dropped.
 
     Raises VsudaError for unreadable files, another number of classes, or another grid.
     """
@@ -146,14 +149,22 @@ def load_pseudo_item(
         raise VsudaError(probability, f"is on another grid than {image.path.name}", "predict it")
     label = sure_labels(maps.array, least)
     resampled, _ = resample_label(label, maps.affine, preprocessing.spacing_mm)
-    item = replace(item, label=torch.from_numpy(resampled))
+    known = torch.from_numpy(resampled)
+    where = excluded(item.image, ranges) if ranges else None
+    if where is not None:
+        for value, nowhere in enumerate(where, start=1):
+            known[nowhere & (known == value)] = IGNORED
+    item = replace(item, label=known)
     if not keep_guess:
         return item
     channels = [
         resample_image(maps.array[..., value], maps.affine, preprocessing.spacing_mm)[0]
         for value in range(class_count)
     ]
-    return replace(item, guess=torch.from_numpy(np.stack(channels)))
+    guess = torch.from_numpy(np.stack(channels))
+    if where is not None:
+        guess[1:][where] = 0
+    return replace(item, guess=guess)
 
 
 def split(items: list[Item], fraction: float, seed: int) -> tuple[list[Item], list[Item]]:

@@ -1,0 +1,20 @@
+"""Where a structure cannot be in an unlabelled image, by what is known of its intensity."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from vsuda_cli.networks.contrast_curve import smooth_in_plane
+
+
+def excluded(image: Tensor, ranges: Sequence[tuple[float, float]]) -> Tensor:
+    """Return for labels 1, 2, ... where each cannot be, (structure, X, Y, Z).
+
+    image: (1, X, Y, Z) in [0, 1]; `ranges` are those of the structures' intensities. A voxel is a
+    structure's if most of it is: then no more than half is something else, between black and white.
+    It is judged with its neighbours in plane, for the noise.
+    """
+    low, high = image.new_tensor(list(ranges)).T.view(2, -1, 1, 1, 1)
+    smooth = smooth_in_plane(image, (1, 2), passes=1)
+    nowhere: Tensor = (smooth < low / 2) | (smooth > (high + 1) / 2)
+    return nowhere
