@@ -70,6 +70,18 @@ def test_where_no_label_ever_lies_unlabelled_crops_teach_background(
     assert all(row["background"] > 0 for row in rows if "consistency" in row)
 
 
+def test_what_no_structure_looks_like_teaches_background(crops: Path, tmp_path: Path) -> None:
+    source, target = crops / "source", crops / "target"
+    words = ["seg-train", source, "--unlabelled", target, SEGMENTER]
+    said = []
+    for low in (0.1, 0.9):
+        ranges = f"--set structure_ranges=[[{low},1.0],[{low},1.0]]"
+        run = tmp_path / f"run-{low}"
+        told = done(*words[:2], run, *words[2:], ranges, "--set exclude_by_intensity=true").err
+        said.append(int(told.split("background for certain: ")[1].split("%")[0]))
+    assert 0 <= said[0] < said[1] < 100
+
+
 def test_lesions_of_other_subjects_are_learnt_from(crops: Path, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(crops / "source", source)
@@ -183,6 +195,12 @@ def test_options_that_nothing_would_read_are_refused(crops: Path, tmp_path: Path
     refused = vsuda(*words, "--set background_margin_mm=5")
     assert refused.code == 2
     assert "has no images to mark" in refused.err
+    refused = vsuda(*words, "--set exclude_by_intensity=true --unlabelled", crops / "target")
+    assert refused.code == 2
+    assert "knows no intensities" in refused.err
+    refused = vsuda(*words, "--set exclude_by_intensity=true", RANGES)
+    assert refused.code == 2
+    assert "exclude_by_intensity: has no images to mark" in refused.err
     assert not (tmp_path / "run").exists()
 
 

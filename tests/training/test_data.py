@@ -187,6 +187,21 @@ def test_sure_predictions_become_labels_and_unsure_voxels_are_never_a_centre(
         assert label is not None and (label == 1).any()
 
 
+def test_guesses_where_the_intensity_says_no_are_dropped(tmp_path: Path) -> None:
+    image, maps = probability_files(tmp_path)
+    array = np.ones((6, 5, 4))
+    array[1:] = 0.1
+    save_image(image, array, np.diag([1.0, 1.0, 1.5, 1.0]))
+    preprocessing = Preprocessing(spacing_mm=(1.0, 1.0, 1.5), percentiles=(0.0, 100.0))
+    bright = ((0.7, 1.0), (0.7, 1.0))
+    found = load_pseudo_item(
+        parse_name(image), maps, preprocessing, 3, 0.8, keep_guess=True, ranges=bright
+    )
+    assert found.label is not None and found.guess is not None
+    assert found.label[:, 2, 0].tolist() == [1, 255, 255, 0, 0, 0]
+    torch.testing.assert_close(found.guess[1, :, 2, 0], torch.tensor([0.9, 0, 0, 0, 0, 0]))
+
+
 def test_maps_of_other_classes_are_refused(tmp_path: Path) -> None:
     image, maps = probability_files(tmp_path, classes=4)
     with pytest.raises(VsudaError, match="4 classes"):

@@ -37,15 +37,14 @@ def cutseg_train(
     """
     from vsuda_cli import console
     from vsuda_cli.commands import cutseg_inputs, segmenting
-    from vsuda_cli.commands.training import begin, digest, dry_run, resolve_settings, train
+    from vsuda_cli.commands.training import begin, digest, dry_run, train
     from vsuda_cli.config import CutSegSettings
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.resolving import to_dict
     from vsuda_cli.training.run import Run
     from vsuda_cli.training.segmentation import VALIDATION_METRIC
 
-    names = segmenting.class_names(classes)
-    settings = resolve_settings(CutSegSettings, options, classes=names)
+    settings = segmenting.resolve_segmenter(CutSegSettings, options, classes)
     labelled = labelled_images(source)
     real = find_images(target)
     device = begin(run, options)

@@ -40,7 +40,6 @@ def mt_train(
         digest,
         dry_run,
         load_items,
-        resolve_settings,
         train,
     )
     from vsuda_cli.config import MeanTeacherSettings
@@ -49,8 +48,7 @@ def mt_train(
     from vsuda_cli.training.sampling import Batches
     from vsuda_cli.training.segmentation import VALIDATION_METRIC
 
-    names = segmenting.class_names(classes)
-    settings = resolve_settings(MeanTeacherSettings, options, classes=names)
+    settings = segmenting.resolve_segmenter(MeanTeacherSettings, options, classes)
     cases = labelled_images(labelled)
     held_out = labelled_images(validation) if validation else []
     real = [(image, None) for image in find_images(unlabelled)]

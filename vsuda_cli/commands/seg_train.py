@@ -56,7 +56,6 @@ def seg_train(
         digest,
         dry_run,
         load_items,
-        resolve_settings,
         train,
     )
     from vsuda_cli.config import SegmentationSettings
@@ -65,8 +64,7 @@ def seg_train(
     from vsuda_cli.training.sampling import Batches
     from vsuda_cli.training.segmentation import VALIDATION_METRIC, Segmentation
 
-    names = segmenting.class_names(classes)
-    settings = resolve_settings(SegmentationSettings, options, classes=names)
+    settings = segmenting.resolve_segmenter(SegmentationSettings, options, classes)
     cases = labelled_images(labelled, labels)
     held_out = labelled_images(validation) if validation else []
     real = [(image, None) for image in find_images(unlabelled)] if unlabelled else []

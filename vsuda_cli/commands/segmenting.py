@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vsuda_cli import config, console
 from vsuda_cli.commands.structures import parse_classes
-from vsuda_cli.commands.training import load_items
+from vsuda_cli.commands.training import load_items, resolve_settings
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
+from vsuda_cli.options import TrainingOptions
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,21 @@ if TYPE_CHECKING:
     from vsuda_cli.training.sampling import PatchSampler
 
 Labelled = Sequence[tuple[CaseFile, Path]]
+Settings = TypeVar("Settings", bound=config.SegmenterSettings)
+
+
+def resolve_segmenter(
+    kind: type[Settings], options: TrainingOptions, classes: str | None
+) -> Settings:
+    """Return a segmenter's settings from options and --classes.
+
+    Raises VsudaError for settings that contradict one another.
+    """
+    settings = resolve_settings(kind, options, classes=class_names(classes))
+    if settings.exclude_by_intensity and not settings.structure_ranges:
+        setting = "--set exclude_by_intensity"
+        raise VsudaError(setting, "knows no intensities", "give --set structure_ranges")
+    return settings
 
 
 def class_names(text: str | None) -> list[str] | None:
