@@ -82,3 +82,20 @@ def test_the_same_bytes_give_the_same_file() -> None:
     assert compression.compress(PAYLOAD) == compression.compress(PAYLOAD)
     assert gzip.decompress(compression.compress(PAYLOAD)) == PAYLOAD
     assert compression.compress(PAYLOAD)[4:8] == bytes(4)  # no time stamp
+
+
+@pytest.mark.parametrize("size", [0, 1, 4999, 5000, 5001, 23456])
+def test_blocks_make_one_gzip_file_whatever_the_threads(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compression, "BLOCK_BYTES", 5000)
+    found = []
+    for threads in ("1", "3", "many"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.append(compression.compress(PAYLOAD[:size]))
+    assert found[0] == found[1] == found[2]
+    # Read by others too, as one stream with a whole checksum.
+    assert gzip.decompress(found[0]) == PAYLOAD[:size]
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(found[0])
+    assert compression.read_whole(path, size) == PAYLOAD[:size]

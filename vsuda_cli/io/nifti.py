@@ -171,23 +171,17 @@ def _three_dimensional(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return array.reshape(shape)
 
 
-def _save(
-    path: Path, array: NDArray[Any], affine: NDArray[np.float64], slope: float | None = None
-) -> None:
+def _save(path: Path, array: NDArray[Any], affine: NDArray[np.float64], slope: float = 1.0) -> None:
     image = nib.Nifti1Image(array, affine)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
     image.header.set_xyzt_units("mm")
-    if slope is not None:
-        # to_bytes would rescale the array by the slope; the header is set after it was laid out.
-        image.header.set_slope_inter(slope, 0)
-        header = image.header.copy()
-        header["vox_offset"] = 352
-        header["magic"] = b"n+1"
-        header["scl_slope"], header["scl_inter"] = slope, 0
-        payload = header.binaryblock + b"\0" * 4 + array.tobytes(order="F")
-    else:
-        payload = image.to_bytes()
+    # Laid out here: nibabel would rescale the array by the slope, and copies it several times.
+    header = image.header.copy()
+    header["vox_offset"] = 352
+    header["magic"] = b"n+1"
+    header["scl_slope"], header["scl_inter"] = slope, 0
+    payload = header.binaryblock + b"\0" * 4 + array.tobytes(order="F")
     if compression.is_compressed(path):
         payload = compression.compress(payload)
     atomic.write_bytes(path, payload)
