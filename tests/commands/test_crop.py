@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -140,6 +141,51 @@ def test_size_spacing_and_one_side(data, run):
     assert np.allclose(volume.spacing_mm, (1.5, 1.5, 2))
     centre = volume.affine @ np.append((np.array(volume.shape) - 1) / 2, 1)
     assert ball(centre[:3], LEFT_MM + SHIFT_MM, (20, 20, 20))
+
+
+def test_transforms_of_an_earlier_call_cut_the_same_in_its_place(
+    crops, data, run, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "vsuda_cli.commands.ear_crops.register_right", lambda *words: pytest.fail("registered")
+    )
+    folder, _ = crops
+    words = ["--labels", data / "labels", "--transforms", folder / "transforms"]
+    assert run(data / "scans", tmp_path / "again", *words).exit_code == 0
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            again = tmp_path / "again" / path.relative_to(folder)
+            assert again.read_bytes() == path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: record.update(image="other_hrT2.nii.gz"), "is of image other_hrT2.nii.gz"),
+        (lambda record: record.update(atlas="other.nii.gz"), "is of atlas other.nii.gz"),
+        (lambda record: record["sides"].pop("L"), "is no record of sides R and L"),
+        (
+            lambda record: record["sides"]["R"].update(scan_to_atlas_ras_mm=[[1.0]]),
+            "is no record of sides",
+        ),
+        (None, "does not exist"),
+    ],
+)
+def test_records_that_do_not_fit_fail_their_case_alone(crops, data, run, tmp_path, change, message):
+    folder, _ = crops
+    transforms = tmp_path / "transforms"
+    shutil.copytree(folder / "transforms", transforms)
+    if change is None:
+        (transforms / "b.json").unlink()
+    else:
+        record = json.loads((transforms / "b.json").read_text())
+        change(record)
+        (transforms / "b.json").write_text(json.dumps(record))
+    result = run(data / "scans", tmp_path / "out", "--transforms", transforms)
+    assert result.exit_code == 1
+    assert message in result.stderr.replace("\n", " ")
+    assert (tmp_path / "out" / "a_1_R_hrT2.nii.gz").exists()
+    assert not list((tmp_path / "out").glob("b_*"))
 
 
 def test_a_scan_that_is_no_head_fails_and_the_others_go_on(data, run):

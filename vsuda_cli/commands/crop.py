@@ -34,12 +34,21 @@ def crop(
         str | None,
         typer.Option("--spacing", metavar="X,Y,Z", help="Resample crops to this spacing in mm."),
     ] = None,
+    transforms: Annotated[
+        Path | None,
+        typer.Option(
+            "--transforms",
+            metavar="FOLDER",
+            help="The transforms/ of an earlier call on these scans: nothing is registered anew.",
+        ),
+    ] = None,
 ) -> None:
     """Cut both inner ears out of scans, by registering each to one atlas.
 
     Left ears are mirrored, so that all look like right ones; every crop's affine still tells where
     it lies in the scan. Label maps beside the scans are cut alike. transforms/ and qc.png record
-    how it went. A scan that cannot be registered is a failed case.
+    how it went. A scan that cannot be registered is a failed case. With --transforms, scans are cut
+    where an earlier call found their ears: with labels, or at another size, in a moment.
 
     Example: vsuda crop target crops --atlas atlas/atlas_ceT1.nii.gz --roi atlas/atlas_ROI.nii.gz
     """
@@ -68,13 +77,15 @@ def crop(
     sides = SIDES[side]
     wanted_size = None if size is None else _three("--size", size, int)
     wanted_spacing = None if spacing is None else _three("--spacing", spacing, float)
-    settings = CropSettings(atlas, roi, sides, wanted_size, wanted_spacing)
+    settings = CropSettings(atlas, roi, sides, wanted_size, wanted_spacing, transforms)
     # Labels that were asked for must be there; those beside the scans may be.
     pairs: list[tuple[CaseFile, Path | None]]
     if labels is None:
         pairs = [(case, label_beside(case)) for case in find_images(images)]
     else:
         pairs = list(labelled_images(images, labels))
+    if transforms is not None and not transforms.is_dir():
+        raise VsudaError(transforms, "is no folder", "give the transforms/ that vsuda crop wrote")
     refuse_same_folder(out, [images, atlas, *([] if labels is None else [labels])])
     load_atlas(atlas, roi)
     jobs = []

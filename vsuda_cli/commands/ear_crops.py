@@ -47,13 +47,17 @@ CROPS_PER_SHEET = 400
 
 @dataclass(frozen=True)
 class CropSettings:
-    """What every case of a call shares; `size` in voxels, None: as large as the atlas' region."""
+    """What every case of a call shares; `size` in voxels, None: as large as the atlas' region.
+
+    `transforms` is a folder of records of an earlier call, None: every scan is registered.
+    """
 
     atlas: Path
     roi: Path
     sides: tuple[str, ...]
     size: tuple[int, int, int] | None
     spacing_mm: tuple[float, float, float] | None
+    transforms: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def crop_case(
 ) -> JobResult:
     """Register one scan, cut out its ears and write crops and the record of the transform.
 
-    Raises VsudaError if the registration failed or the label map lies on another grid.
+    Raises VsudaError if the registration failed, an earlier one's record does not fit, or the label
+    map lies on another grid.
     """
     began = time.perf_counter()
     atlas = load_atlas(settings.atlas, settings.roi)
@@ -102,7 +107,10 @@ def crop_case(
             raise VsudaError(label_path, f"is on another grid than {case.path.name}", "resample it")
         label, _ = cropping.to_canonical(volume.array, volume.affine)
     template = make_template(array, affine)
-    found = _register(case.path, template, atlas, settings.sides, array.shape, affine)
+    if settings.transforms is None:
+        found = _register(case.path, template, atlas, settings.sides, array.shape, affine)
+    else:
+        found = read_record(settings.transforms / f"{case.case}.json", case, settings)
     points = _labelled_points(label, affine, template, atlas, found)
     written: list[Path] = []
     cut: dict[str, int] = {}
@@ -148,6 +156,34 @@ def cut_ears(scan: Volume, settings: CropSettings) -> dict[str, tuple[NDArray[np
 def record_path(out: Path, case: str) -> Path:
     """Return where a case's transforms are kept."""
     return out / "transforms" / f"{case}.json"
+
+
+def read_record(path: Path, case: CaseFile, settings: CropSettings) -> dict[str, Registration]:
+    """Return the registrations by side that an earlier call recorded for a scan.
+
+    Raises VsudaError if there is no such record, or if it is of another scan, atlas or side.
+    """
+    remedy = (
+        "give the transforms/ that vsuda crop wrote for these scans, or leave --transforms away"
+    )
+    if not path.is_file():
+        raise VsudaError(path, f"does not exist, and {case.path.name} has no other record", remedy)
+    try:
+        record = json.loads(path.read_text())
+        for what, wanted in (("image", case.path.name), ("atlas", settings.atlas.name)):
+            if record[what] != wanted:
+                raise VsudaError(path, f"is of {what} {record[what]}, not {wanted}", remedy)
+        found = {}
+        for side in settings.sides:
+            one = record["sides"][side]
+            to_atlas = np.array(one["scan_to_atlas_ras_mm"], dtype=np.float64)
+            if to_atlas.shape != (4, 4) or not np.isfinite(to_atlas).all():
+                raise ValueError(f"side {side} has no transform")
+            found[side] = Registration(to_atlas, float(one["similarity"]), str(one["start"]))
+        return found
+    except (ValueError, LookupError, TypeError) as error:
+        problem = f"is no record of sides {' and '.join(settings.sides)} ({error!r})"
+        raise VsudaError(path, problem, remedy) from error
 
 
 def _register(

@@ -28,7 +28,7 @@ def choose_algorithms(device: torch.device) -> None:
     on_cpu = device.type == "cpu"
     # As use_deterministic_algorithms(on_cpu, warn_only=True), which imports a compiler: seconds.
     torch.set_deterministic_debug_mode("warn" if on_cpu else "default")
-    # Else every new tensor is first filled with NaN, 4 % of a step.
+    # Else every new tensor is first filled with NaN, 1 to 3 % of a step.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not on_cpu
     torch.set_float32_matmul_precision("highest" if on_cpu else "high")
