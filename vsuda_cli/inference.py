@@ -18,6 +18,7 @@ from vsuda_cli.networks.contrast_curve import ContrastCurve
 from vsuda_cli.networks.passes import Passes
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import checkpoint
+from vsuda_cli.training.exclusion import excluded
 from vsuda_cli.training.precision import autocast, choose_device
 from vsuda_cli.training.run import choose_weights, metadata_of
 from vsuda_cli.training.segmentation import build_unet
@@ -121,6 +122,7 @@ class Segmenter:
             for view, mirrored in views:
                 found = self.passes(softmax, view, view.numel(), prepared.where)
                 found = found.flip(2) if mirrored else found
+                found = _without_excluded(found, image.to(found.device), member.settings)
                 total = found if total is None else total.to(found.device) + found
         if total is None:
             raise ValueError("a segmenter needs one network or more")
@@ -274,6 +276,18 @@ def _prepare(
     shape = (array.shape[0], array.shape[1], array.shape[2])
     spacing: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
     return Prepared(torch.from_numpy(on_grid)[None, None], new_affine, shape, spacing, where)
+
+
+def _without_excluded(found: Tensor, image: Tensor, settings: config.SegmenterSettings) -> Tensor:
+    """Return probabilities (1, class, X, Y, Z) that are 0 where the intensity says so.
+
+    Where the run was trained with `exclude_by_intensity`; the background gets what is taken.
+    """
+    if not settings.exclude_by_intensity:
+        return found
+    nowhere = excluded(image[0], settings.structure_ranges)
+    structures = found[:, 1:].masked_fill(nowhere, 0)
+    return torch.cat([1 - structures.sum(dim=1, keepdim=True), structures], dim=1)
 
 
 def _to_grid(maps: Tensor, to: Prepared, spacing_mm: Sequence[float]) -> Tensor:
