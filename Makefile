@@ -32,7 +32,8 @@ $(VENV)/installed-test: $(VENV)/installed
 CHAIN = OMP_NUM_THREADS=1 MAKEFLAGS= $(MAKE) --no-print-directory -f examples/paper/Makefile \
   VSUDA=$(BIN)/vsuda DATA=$(DEMO)/data OUT=$(DEMO)/work PRESET=small INPLANE=1.0 WORKERS=2 SAMPLE=3 \
   EPOCHS_2D='8 last' EPOCHS_3D='4 last' SEGMENT='$(PATCH)' TEACH='$(PATCH)' \
-  CURVE='$(RANGES)' ADAPT='--set structure_share=0.5 --set lesion_copies=2 $(RANGES)' \
+  CURVE='$(RANGES)' \
+  ADAPT='--set structure_share=0.5 --set lesion_copies=2 --set exclude_by_intensity=true $(RANGES)' \
   POSTPROCESS=--one-sided
 stages = $(addprefix $(DEMO)/work/done/,$(1))
 

@@ -26,6 +26,7 @@ from vsuda_cli.inference import load_network, load_run, load_translator
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.io.nifti import load_image
 from vsuda_cli.training.data import load_item
+from vsuda_cli.training.exclusion import excluded
 from vsuda_cli.training.segmentation import predict_classes
 from vsuda_cli.training.translation import translate_volume
 
@@ -99,6 +100,21 @@ def test_the_mirrored_image_is_averaged_in(tmp_path):
     assert np.allclose(both(image, SAME), wanted, atol=1e-6)
     assert not np.allclose(both(image, SAME), plain(image, SAME), atol=1e-3)
     assert np.allclose(both(flipped, SAME)[::-1], both(image, SAME), atol=1e-6)
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_where_no_structure_can_be_none_is_found(tmp_path, mirror):
+    ranges = ((0.2, 0.9), (0.9, 1.0))
+    keeps = dataclasses.replace(SEGMENTATION, structure_ranges=ranges, exclude_by_intensity=True)
+    image = noise_image()
+    plain = load_run(segmenter_run(tmp_path / "plain"), mirror=mirror)(image, SAME)
+    found = load_run(segmenter_run(tmp_path / "run", settings=keeps), mirror=mirror)(image, SAME)
+    nowhere = excluded(torch.from_numpy(prepare(image, SAME, PREPROCESSING)[0])[None], ranges)
+    assert 0 < int(nowhere[1].sum()) < nowhere[1].numel()
+    for structure, where in enumerate(nowhere.numpy(), start=1):
+        assert (found[where, structure] == 0).all()
+        np.testing.assert_allclose(found[~where, structure], plain[~where, structure], atol=1e-6)
+    np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
 
 
 def test_runs_are_averaged(tmp_path):

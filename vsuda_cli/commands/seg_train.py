@@ -68,15 +68,13 @@ def seg_train(
     cases = labelled_images(labelled, labels)
     held_out = labelled_images(validation) if validation else []
     real = [(image, None) for image in find_images(unlabelled)] if unlabelled else []
-    background = settings.marks_background
+    background = settings.marks_background and bool(real)
     if real and settings.curve_share == 0 and pseudo_labels is None and not background:
         remedy = "give --pseudo-labels, or --set curve_share=1, or --set background_margin_mm=8"
         raise VsudaError("--unlabelled", "would not be used", remedy)
-    if background and not real:
-        setting = (
-            "background_margin_mm" if settings.background_margin_mm else "exclude_by_intensity"
-        )
-        raise VsudaError(f"--set {setting}", "has no images to mark", "give --unlabelled FOLDER")
+    if settings.background_margin_mm > 0 and not real:
+        remedy = "give --unlabelled FOLDER"
+        raise VsudaError("--set background_margin_mm", "has no images to mark", remedy)
     if pseudo_labels is not None and unlabelled is None:
         raise VsudaError("--pseudo-labels", "have no images", "give --unlabelled FOLDER")
     if settings.lesion_grafts > 0 and pseudo_labels is None:
