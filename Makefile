@@ -11,7 +11,7 @@ PATCH := --set patch_size=[64,64,16]
 # One thread a core is fastest for networks this small; users of big machines set their own.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
-.PHONY: demo demo-adapted demo-others test test-slow lint clean help
+.PHONY: demo demo-model1 demo-model2 demo-model3 demo-cut demo-others test test-slow lint clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -27,8 +27,8 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-# Two trainings at a time on one thread each are faster than one on two. Each core first gets a list
-# of its own, the longest chain and what does not wait for it: one make would let a core wait.
+# Two trainings at a time on one thread each are faster than one on two. One core gets the longest
+# chain, the other what that does not wait for: one make would start whatever comes first.
 CHAIN = OMP_NUM_THREADS=1 MAKEFLAGS= $(MAKE) --no-print-directory -f examples/paper/Makefile \
   VSUDA=$(BIN)/vsuda DATA=$(DEMO)/data OUT=$(DEMO)/work PRESET=small INPLANE=1.0 WORKERS=2 SAMPLE=3 \
   EPOCHS_2D='8 last' EPOCHS_3D='4 last' SEGMENT='$(PATCH)' TEACH='$(PATCH)' \
@@ -40,15 +40,24 @@ stages = $(addprefix $(DEMO)/work/done/,$(1))
 demo: $(VENV)/installed
 	$(BIN)/vsuda phantom $(DEMO)/data --size tiny --workers 2 --skip-existing
 	$(CHAIN) -j2 $(call stages,source crop-target_training)
-	$(MAKE) --no-print-directory -j2 demo-adapted demo-others
+	$(MAKE) --no-print-directory -j2 demo-model3 demo-model2
 	$(CHAIN) -j2 all
 	@echo "report: $(DEMO)/work/report.html"
 
-demo-adapted:
-	$(CHAIN) $(call stages,train-model1 crop-target_validation crop-target_labelled predict-model1)
+demo-model1:
+	$(CHAIN) $(call stages,train-model1)
 
-demo-others:
-	$(CHAIN) $(call stages,cut pseudo-3d train-source-only)
+demo-model3: demo-model1 demo-cut
+	$(CHAIN) $(call stages,predict-model3 predict-model1 predict-translated)
+
+demo-cut:
+	$(CHAIN) $(call stages,cut crop-target_validation)
+
+demo-others: demo-cut
+	$(CHAIN) $(call stages,pseudo-3d train-source-only train-upper-bound)
+
+demo-model2: demo-model1 demo-others
+	$(CHAIN) $(call stages,train-model2)
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
