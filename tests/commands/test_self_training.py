@@ -195,9 +195,10 @@ def test_options_that_nothing_would_read_are_refused(crops: Path, tmp_path: Path
     refused = vsuda(*words, "--set background_margin_mm=5")
     assert refused.code == 2
     assert "has no images to mark" in refused.err
-    refused = vsuda(*words, "--set exclude_by_intensity=true --unlabelled", crops / "target")
-    assert refused.code == 2
-    assert "knows no intensities" in refused.err
+    for ranges, known in (("", 0), ("--set structure_ranges=[[0.3,0.8]]", 1)):
+        refused = vsuda(*words, "--set exclude_by_intensity=true", ranges)
+        assert refused.code == 2
+        assert f"knows the intensities of {known} of 2 structures" in refused.err
     assert not (tmp_path / "run").exists()
 
 

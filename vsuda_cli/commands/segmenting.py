@@ -33,9 +33,11 @@ def resolve_segmenter(
     Raises VsudaError for settings that contradict one another.
     """
     settings = resolve_settings(kind, options, classes=class_names(classes))
-    if settings.exclude_by_intensity and not settings.structure_ranges:
-        setting = "--set exclude_by_intensity"
-        raise VsudaError(setting, "knows no intensities", "give --set structure_ranges")
+    known, wanted = len(settings.structure_ranges), len(settings.classes)
+    if settings.exclude_by_intensity and known != wanted:
+        problem = f"knows the intensities of {known} of {wanted} structures"
+        remedy = "give --set structure_ranges=[[LOW,HIGH],...], one for each"
+        raise VsudaError("--set exclude_by_intensity", problem, remedy)
     return settings
 
 
