@@ -1,6 +1,5 @@
 """Gzip streams: read with a limit and verified to their end, written the same every time."""
 
-import gzip
 import importlib
 import io
 import os
@@ -73,8 +72,6 @@ def compress(payload: bytes) -> bytes:
     """
     view = memoryview(payload)
     blocks = [view[at : at + BLOCK_BYTES] for at in range(0, len(view), BLOCK_BYTES)]
-    if len(blocks) < 2:
-        return gzip.compress(payload, compresslevel=COMPRESSION_LEVEL, mtime=0)
     with ThreadPoolExecutor(_threads()) as pool:
         checksum = pool.submit(zlib.crc32, view)
         deflated = list(pool.map(_deflate, blocks))
