@@ -84,6 +84,22 @@ def test_no_labelled_voxel_is_cut(crops):
         }
 
 
+def test_a_rerun_writes_the_sheet_that_a_killed_run_did_not_and_else_leaves_it(crops, data, run):
+    out, _ = crops
+    sheet = out / "qc.png"
+    expected = sheet.read_bytes()
+    sheet.unlink()
+    again = (data / "scans", out, "--labels", data / "labels", "--skip-existing")
+    run(*again)
+    assert sheet.read_bytes() == expected
+    written = sheet.stat()
+    run(*again)
+    assert sheet.stat().st_ino == written.st_ino
+    os.utime(sheet, ns=(0, 0))
+    run(*again)
+    assert sheet.stat().st_mtime_ns > 0
+
+
 def test_later_commands_see_the_crops_alone(crops):
     out, _ = crops
     assert [file.case for file in find_images(out)] == ["a_1_L", "a_1_R", "b_L", "b_R"]

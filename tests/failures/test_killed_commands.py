@@ -165,7 +165,8 @@ def test_killed_with_its_workers_and_rerun(tmp_path: Path) -> None:
         words += ["--roi", tmp_path / "atlas" / "atlas_ROI.nii.gz"]
         line = [sys.executable, "-m", "vsuda_cli", *map(str, words)]
         # A session of its own, so that one signal reaches the command and its workers.
-        return subprocess.Popen(line, start_new_session=True, stdout=subprocess.DEVNULL)
+        quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
+        return subprocess.Popen(line, start_new_session=True, stdout=quiet, stderr=pipe)
 
     began = time.monotonic()
     assert start(tmp_path / "whole").wait() == 0
@@ -185,5 +186,9 @@ def test_killed_with_its_workers_and_rerun(tmp_path: Path) -> None:
         require_whole_files(out)
         assert start(out).wait() == 0
         require_whole_files(out)
+        # Workers whose command is gone end the case that they are at, beside the second run. What
+        # they write to ends with the last of them.
+        assert process.stderr is not None
+        process.stderr.read()
         assert contents(out) == expected
         shutil.rmtree(out)

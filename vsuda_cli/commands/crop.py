@@ -94,7 +94,7 @@ def crop(
         record = record_path(out, case.case)
         jobs.append(Job(case.case, (*outputs, record), (case, label, settings, out)))
     outcome = run_cases("Cropping", jobs, crop_case, options)
-    if outcome.results and not options.dry_run:
+    if not options.dry_run:
         done = {*outcome.results, *outcome.skipped}
         kept = [case for case, _ in pairs if case.case in done]
         crops = [path for case in kept for path in crop_outputs(out, case, sides, False)]

@@ -323,13 +323,21 @@ def outliers(results: Mapping[str, JobResult]) -> list[str]:
 def write_sheets(path: Path, crops: Sequence[Path]) -> None:
     """Write contact sheets of image crops, each with the label map beside it if there is one.
 
-    The first is `path`; where there are many crops, `-2`, `-3`, ... follow.
+    The first is `path`; where there are many crops, `-2`, `-3`, ... follow. Sheets that are newer
+    than their crops stay: a command that was killed before it wrote them writes them when rerun.
     """
     ordered = sorted(crops)
     for number, first in enumerate(range(0, len(ordered), CROPS_PER_SHEET), 1):
         page = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
         shown = ordered[first : first + CROPS_PER_SHEET]
-        atomic.write_bytes(page, contact_sheet((_picture(crop) for crop in shown), len(shown)))
+        if not _is_newer(page, shown):
+            atomic.write_bytes(page, contact_sheet((_picture(crop) for crop in shown), len(shown)))
+
+
+def _is_newer(page: Path, crops: Sequence[Path]) -> bool:
+    return page.exists() and all(
+        crop.stat().st_mtime_ns < page.stat().st_mtime_ns for crop in crops
+    )
 
 
 def _picture(crop: Path) -> Picture:

@@ -118,7 +118,7 @@ def _run_share(
             named = tuple(path for path in job.outputs if path.suffix != ".json")
             _report(job, JobResult(named, {"dry_run": True}), options)
         return outcome
-    remove_leftovers(path.parent for job in to_run for path in job.outputs)
+    remove_leftovers(path.parent for job in share for path in job.outputs)
     with console.progress(title, len(to_run)) as bar:
         for job, result in start(to_run):
             if isinstance(result, Failure):
