@@ -1,7 +1,10 @@
 """Cases run one by one or in worker processes, and a killed worker costs its own case only."""
 
 import os
+import select
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -76,6 +79,26 @@ def test_an_interrupted_call_does_not_wait_for_its_workers() -> None:
     assert isinstance(result, JobResult)
     pairs.close()  # type: ignore[attr-defined]
     assert time.monotonic() - began < 45
+
+
+def test_workers_end_when_their_command_is_killed() -> None:
+    script = """
+import test_workers as t
+done = t.run(t.jobs_for(a="work", b="sleep"), t.work, 2)
+print(next(done)[0].case, flush=True)
+t.time.sleep(60)
+"""
+    command = subprocess.Popen(
+        [sys.executable, "-c", script], cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True
+    )
+    assert command.stdout is not None
+    with command.stdout as written:
+        assert written.readline() == "a\n"
+        command.kill()
+        command.wait()
+        # The workers could write there too: that it ends says that they have.
+        ended, _, _ = select.select([written], [], [], 45)
+        assert ended
 
 
 def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -23,6 +25,8 @@ THREAD_LIMITS = (
 # One case being worked on and one waiting: no worker idles, and memory does not grow with the
 # number of cases.
 CASES_PER_WORKER = 2
+# How often a worker looks whether its command is still there.
+SECONDS_BETWEEN_LOOKS = 1.0
 
 
 def run(
@@ -74,7 +78,12 @@ def _run_pool(
     # Set before a worker loads any library: NumPy's reads its limit when it is imported.
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     limits = dict.fromkeys(THREAD_LIMITS, threads)
-    pool = ProcessPoolExecutor(max_workers=min(workers, len(waiting)), env=limits)
+    pool = ProcessPoolExecutor(
+        max_workers=min(workers, len(waiting)),
+        env=limits,
+        initializer=_end_with,
+        initargs=(os.getpid(),),
+    )
     most_out = 1 if workers == 1 else CASES_PER_WORKER * workers
     running: dict[Future[JobResult | Failure], Job] = {}
     suspects: list[Job] = []
@@ -100,3 +109,17 @@ def _run_pool(
         # Normally all is done by now; on an interruption nobody waits for what is left.
         pool.shutdown(wait=True, kill_workers=bool(running))
     return suspects
+
+
+def _end_with(command: int) -> None:
+    """End this worker process soon after the command that started it.
+
+    Where that was killed, nobody else tells its workers, and they would wait for cases for ever.
+    """
+
+    def watch() -> None:
+        while os.getppid() == command:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
