@@ -48,7 +48,7 @@ demo-model1:
 	$(CHAIN) $(call stages,train-model1)
 
 demo-model3: demo-model1 demo-cut
-	$(CHAIN) $(call stages,predict-model3 predict-model1 predict-translated)
+	$(CHAIN) $(call stages,predict-model3)
 
 demo-cut:
 	$(CHAIN) $(call stages,cut crop-target_validation)
@@ -57,7 +57,7 @@ demo-others: demo-cut
 	$(CHAIN) $(call stages,pseudo-3d train-source-only train-upper-bound)
 
 demo-model2: demo-model1 demo-others
-	$(CHAIN) $(call stages,train-model2)
+	$(CHAIN) $(call stages,$(addprefix score-,source-only translated model1 model2 upper-bound))
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,18 +16,19 @@ from vsuda_cli.images.preprocessing import prepare
 from vsuda_cli.images.resampling import resample_label
 from vsuda_cli.networks.contrast_curve import ContrastCurve
 from vsuda_cli.networks.passes import Passes
-from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.exclusion import excluded
 from vsuda_cli.training.precision import autocast, choose_device
 from vsuda_cli.training.run import choose_weights, metadata_of
-from vsuda_cli.training.segmentation import build_unet
 from vsuda_cli.training.translation import (
     SLICES_AT_ONCE,
     TranslationNetwork,
     build_translator,
     translate_volume,
 )
+
+if TYPE_CHECKING:
+    from vsuda_cli.networks.unet2d5 import UNet2d5
 
 # Bytes that one pass takes for each voxel, measured with the paper's networks in 32 bits: the
 # U-Net 430; generators from 980 on large slabs to 1520 on small ones.
@@ -61,7 +62,7 @@ class Prepared:
 class Loaded:
     """The segmentation network of one run, and what the run says about it."""
 
-    network: UNet2d5
+    network: "UNet2d5"
     settings: config.SegmenterSettings
     epoch: int
     # Whether the run was trained on crops of single ears.
@@ -114,7 +115,7 @@ class Segmenter:
         for member in self.members:
             network = member.network
 
-            def softmax(x: Tensor, network: UNet2d5 = network) -> Tensor:
+            def softmax(x: Tensor, network: "UNet2d5" = network) -> Tensor:
                 with autocast(self.device):
                     logits: Tensor = network(x)
                 return logits.float().softmax(dim=1)
@@ -224,6 +225,9 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
             f"give a run of {', '.join(SEGMENTERS)}",
         )
     settings = resolving.from_dict(kind, metadata["settings"], weights)
+    # Here, for what only translates does without MONAI, which takes longer to import than torch.
+    from vsuda_cli.training.segmentation import build_unet
+
     network = build_unet(settings.unet, len(settings.classes) + 1)
     checkpoint.load_weights(weights, {"segmenter": network})
     network.to(device).eval()

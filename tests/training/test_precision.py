@@ -8,6 +8,7 @@ import torch
 from vsuda_cli.config import Training
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
+from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.precision import (
     autocast,
     choose_algorithms,
@@ -98,6 +99,15 @@ def test_channels_last_leaves_networks_without_convolutions() -> None:
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.LayerNorm(4))
     assert made_fast(network, Training(channels_last=True)) is network
     assert all(p.is_contiguous() for p in network.parameters())
+
+
+def test_blocks_of_both_kinds_of_network_are_compiled() -> None:
+    small = UNet2d5(channels=(2, 4), kernels=((3, 3, 1), (3, 3, 3)), strides=((2, 2, 1),))
+    networks = {ResnetGenerator(2, 4, 2): 2, small: 3}
+    for network, count in networks.items():
+        made_fast(network, Training(compile_blocks=True))
+        compiled = [one for one in network.modules() if one._compiled_call_impl is not None]
+        assert len(compiled) == count
 
 
 @pytest.mark.slow

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from monai.inferers import sliding_window_inference
 from torch import Tensor
 
 from vsuda_cli.errors import VsudaError
@@ -71,6 +70,9 @@ class Passes:
         return f"needs about {needed / 2**30:.2g} GiB of memory and {free / 2**30:.2g} are free"
 
     def _in_windows(self, network: Network, image: Tensor) -> Tensor:
+        # Here, for MONAI takes longer to import than torch.
+        from monai.inferers import sliding_window_inference
+
         result: Tensor = sliding_window_inference(
             image,
             roi_size=self._window,

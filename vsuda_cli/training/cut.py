@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,7 +11,6 @@ from vsuda_cli.config import TranslationSettings
 from vsuda_cli.networks.patch_sampler import PatchSampler, draw_positions
 from vsuda_cli.training import ranks
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
-from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.image_pool import ImagePool
 from vsuda_cli.training.optimising import (
     adam,
@@ -31,6 +30,9 @@ from vsuda_cli.training.translation import (
     initialised,
     linear_rate,
 )
+
+if TYPE_CHECKING:
+    from vsuda_cli.training.guide import Guide
 
 # Left-right, the axis that a flip keeps plausible.
 FLIP_AXIS = 2

@@ -1,6 +1,6 @@
 """CycleGAN: unpaired translation held in place by the way back (Zhu et al. 2017)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -9,7 +9,6 @@ from torch.nn import functional
 from vsuda_cli.config import TranslationSettings
 from vsuda_cli.training import ranks
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
-from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.image_pool import ImagePool
 from vsuda_cli.training.optimising import (
     adam,
@@ -28,6 +27,9 @@ from vsuda_cli.training.translation import (
     initialised,
     linear_rate,
 )
+
+if TYPE_CHECKING:
+    from vsuda_cli.training.guide import Guide
 
 
 class CycleGan:

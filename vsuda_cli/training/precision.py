@@ -5,16 +5,15 @@ import sys
 from typing import TypeVar
 
 import torch
-from monai.networks.blocks import ResidualUnit
 
 from vsuda_cli.config import Training
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.networks.resnet_generator import ResidualBlock
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 
-# What is compiled: the parts in which nearly all time is spent.
-_BLOCKS = (ResidualBlock, ResidualUnit)
+# What is compiled: the parts in which nearly all time is spent, the generator's blocks and the
+# U-Net's. Named, for to import MONAI takes longer than torch and translation needs none of it.
+_BLOCKS = ("ResidualBlock", "ResidualUnit")
 
 
 def autocast(device: torch.device, wanted: bool = True) -> torch.autocast:
@@ -59,7 +58,7 @@ def made_fast(network: Network, settings: Training) -> Network:
         # A compilation for each shape that a network has, of which a U-Net has more than eight.
         torch._dynamo.config.recompile_limit = 64
         for block in network.modules():
-            if isinstance(block, _BLOCKS):
+            if type(block).__name__ in _BLOCKS:
                 block.compile()
     return network
 
