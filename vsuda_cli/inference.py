@@ -110,25 +110,29 @@ class Segmenter:
         They sum to 1 up to rounding: softmax, averages and linear interpolation keep the sum.
         """
         image = prepared.image.to(self.device)
-        views = [(image, False)] + ([(image.flip(2), True)] if self.mirror else [])
         total: Tensor | None = None
         for member in self.members:
-            network = member.network
-
-            def softmax(x: Tensor, network: "UNet2d5" = network) -> Tensor:
-                with autocast(self.device):
-                    logits: Tensor = network(x)
-                return logits.float().softmax(dim=1)
-
-            for view, mirrored in views:
-                found = self.passes(softmax, view, view.numel(), prepared.where)
-                found = found.flip(2) if mirrored else found
-                found = _without_excluded(found, image.to(found.device), member.settings)
-                total = found if total is None else total.to(found.device) + found
+            found = self._found_by(member, image, prepared.where)
+            total = found if total is None else total.to(found.device) + found
         if total is None:
             raise ValueError("a segmenter needs one network or more")
-        mean = total[0] / (len(self.members) * len(views))
+        mean = total[0] / len(self.members)
         return _to_grid(mean, prepared, self.settings.preprocessing.spacing_mm)
+
+    def _found_by(self, member: Loaded, image: Tensor, where: object) -> Tensor:
+        """Return one run's probabilities (1, class, X, Y, Z) for an image (1, 1, X, Y, Z)."""
+
+        def softmax(x: Tensor) -> Tensor:
+            with autocast(self.device):
+                logits: Tensor = member.network(x)
+            return logits.float().softmax(dim=1)
+
+        found = self.passes(softmax, image, image.numel(), where)
+        if self.mirror:
+            mirrored = self.passes(softmax, image.flip(2), image.numel(), where).flip(2)
+            # Once memory has run out, passes end on the host.
+            found = (found.to(mirrored.device) + mirrored) / 2
+        return _without_excluded(found, image.to(found.device), member.settings)
 
 
 @dataclass(frozen=True)
