@@ -5,8 +5,10 @@ import weakref
 import numpy as np
 import pytest
 
-from vsuda_cli.commands import ear_crops
-from vsuda_cli.commands.ear_crops import crop_outputs, load_atlas, outliers, write_sheets
+from vsuda_cli.commands import crop_sheets
+from vsuda_cli.commands.crop_records import outliers
+from vsuda_cli.commands.crop_sheets import write_sheets
+from vsuda_cli.commands.ear_crops import crop_outputs, load_atlas
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile
@@ -58,12 +60,12 @@ def test_sheet_shows_labels_beside_crops(tmp_path):
 
 
 def test_many_crops_fill_several_sheets_and_are_loaded_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(ear_crops, "CROPS_PER_SHEET", 2)
+    monkeypatch.setattr(crop_sheets, "CROPS_PER_SHEET", 2)
     crops = [tmp_path / f"{case}_R_hrT2.nii.gz" for case in "abc"]
     for path in crops:
         save_image(path, image(), AFFINE)
     pictures = []
-    load = ear_crops.load_image
+    load = crop_sheets.load_image
 
     def watched(path):
         pictures.append(weakref.ref(volume := load(path)))
@@ -71,7 +73,7 @@ def test_many_crops_fill_several_sheets_and_are_loaded_one_by_one(tmp_path, monk
         assert all(picture() is None for picture in pictures[:-2])
         return volume
 
-    monkeypatch.setattr(ear_crops, "load_image", watched)
+    monkeypatch.setattr(crop_sheets, "load_image", watched)
     write_sheets(tmp_path / "qc.png", crops)
     assert sorted(path.name for path in tmp_path.glob("*.png")) == ["qc-2.png", "qc.png"]
 
@@ -81,6 +83,7 @@ def test_a_case_far_less_alike_than_the_others_is_named():
         return JobResult((), {"sides": {"R": {"similarity": value}}})
 
     results = {case: reached(0.08) for case in "abcd"}
+    assert outliers({}) == []
     assert outliers(results) == []
     results["e"] = reached(0.04)
     assert [line.split(":")[0] for line in outliers(results)] == ["e"]

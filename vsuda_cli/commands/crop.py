@@ -52,15 +52,14 @@ def crop(
 
     Example: vsuda crop target crops --atlas atlas/atlas_ceT1.nii.gz --roi atlas/atlas_ROI.nii.gz
     """
+    from vsuda_cli.commands.crop_records import outliers, record_path
+    from vsuda_cli.commands.crop_sheets import write_sheets
     from vsuda_cli.commands.ear_crops import (
         SIDES,
         CropSettings,
         crop_case,
         crop_outputs,
         load_atlas,
-        outliers,
-        record_path,
-        write_sheets,
     )
     from vsuda_cli.commands.running import finish, run_cases
     from vsuda_cli.errors import VsudaError

@@ -1,20 +1,18 @@
-"""What `vsuda crop` does with one case, and the sheet of pictures of all of them."""
+"""What `vsuda crop` does with one case."""
 
-import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vsuda_cli.commands.crop_records import read_record, record_of, write_record
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
 from vsuda_cli.images.geometry import Affine, corners, inverse, transform
-from vsuda_cli.images.pictures import Picture, contact_sheet
 from vsuda_cli.images.registration import (
     Registration,
     Template,
@@ -24,7 +22,6 @@ from vsuda_cli.images.registration import (
     register_right,
 )
 from vsuda_cli.images.resampling import resample_image, resample_label
-from vsuda_cli.io import atomic
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import LABEL, CaseFile, output_path
 from vsuda_cli.io.nifti import (
@@ -39,10 +36,6 @@ from vsuda_cli.io.nifti import (
 SIDES = {"both": (ears.RIGHT, ears.LEFT), "right": (ears.RIGHT,), "left": (ears.LEFT,)}
 # The least share of the region that must lie in the field of view: an ear is in its middle.
 LEAST_IN_VIEW = 0.4
-# Similarities below this share of the median are worth a look.
-OUTLIER_SHARE = 0.6
-# More would need much memory for one picture that nobody can look through.
-CROPS_PER_SHEET = 400
 
 
 @dataclass(frozen=True)
@@ -106,12 +99,11 @@ def crop_case(
         if not same_grid(scan, volume):
             raise VsudaError(label_path, f"is on another grid than {case.path.name}", "resample it")
         label, _ = cropping.to_canonical(volume.array, volume.affine)
-    template = make_template(array, affine)
     if settings.transforms is None:
-        found = _register(case.path, template, atlas, settings.sides, array.shape, affine)
+        found = _register(case.path, array, affine, atlas, settings.sides)
     else:
-        found = read_record(settings.transforms / f"{case.case}.json", case, settings)
-    points = _labelled_points(label, affine, template, atlas, found)
+        found = read_record(settings.transforms, case, settings.atlas, settings.sides)
+    points = {} if label is None else _labelled_points(array, affine, label, atlas, found)
     written: list[Path] = []
     cut: dict[str, int] = {}
     for side, registration in found.items():
@@ -126,8 +118,8 @@ def crop_case(
             save_label(written[-1], crop_label, crop_affine)
             outside = ears.cut_points(points[side], crop.shape, crop_affine)
             cut[side] = int(np.count_nonzero(outside))
-    record = _record(case, settings, found, cut)
-    atomic.write_text(record_path(out, case.case), json.dumps(record, indent=1) + "\n")
+    record = record_of(case, settings.atlas, found, cut)
+    write_record(out, case, record)
     notes = tuple(
         f"{case.case}: {count} labelled voxels of side {side} lie outside its crop"
         for side, count in cut.items()
@@ -144,8 +136,7 @@ def cut_ears(scan: Volume, settings: CropSettings) -> dict[str, tuple[NDArray[np
     """
     atlas = load_atlas(settings.atlas, settings.roi)
     array, affine = cropping.to_canonical(scan.array, scan.affine)
-    template = make_template(array, affine)
-    found = _register(scan.path, template, atlas, settings.sides, array.shape, affine)
+    found = _register(scan.path, array, affine, atlas, settings.sides)
     ears_mm = {side: _roi_in_scan(atlas, one) for side, one in found.items()}
     return {
         side: _cut_ear(array, affine, None, roi_mm, side, settings)[:2]
@@ -153,72 +144,37 @@ def cut_ears(scan: Volume, settings: CropSettings) -> dict[str, tuple[NDArray[np
     }
 
 
-def record_path(out: Path, case: str) -> Path:
-    """Return where a case's transforms are kept."""
-    return out / "transforms" / f"{case}.json"
-
-
-def read_record(path: Path, case: CaseFile, settings: CropSettings) -> dict[str, Registration]:
-    """Return the registrations by side that an earlier call recorded for a scan.
-
-    Raises VsudaError if there is no such record, or if it is of another scan, atlas or side.
-    """
-    remedy = (
-        "give the transforms/ that vsuda crop wrote for these scans, or leave --transforms away"
-    )
-    if not path.is_file():
-        raise VsudaError(path, f"does not exist, and {case.path.name} has no other record", remedy)
-    try:
-        record = json.loads(path.read_text())
-        for what, wanted in (("image", case.path.name), ("atlas", settings.atlas.name)):
-            if record[what] != wanted:
-                raise VsudaError(path, f"is of {what} {record[what]}, not {wanted}", remedy)
-        found = {}
-        for side in settings.sides:
-            one = record["sides"][side]
-            to_atlas = np.array(one["scan_to_atlas_ras_mm"], dtype=np.float64)
-            if to_atlas.shape != (4, 4) or not np.isfinite(to_atlas).all():
-                raise ValueError(f"side {side} has no transform")
-            found[side] = Registration(to_atlas, float(one["similarity"]), str(one["start"]))
-        return found
-    except (ValueError, LookupError, TypeError) as error:
-        problem = f"is no record of sides {' and '.join(settings.sides)} ({error!r})"
-        raise VsudaError(path, problem, remedy) from error
-
-
 def _register(
     where: Path,
-    scan: Template,
+    array: NDArray[np.float32],
+    affine: Affine,
     atlas: Atlas,
     sides: Sequence[str],
-    shape: tuple[int, ...],
-    affine: Affine,
 ) -> dict[str, Registration]:
-    """Register a scan (of `shape` and `affine`) for each side; its ears must be in view."""
+    """Register a scan (X, Y, Z) for each side; its ears must be in view."""
+    scan = make_template(array, affine)
     found: dict[str, Registration] = {}
     if ears.RIGHT in sides:
         found[ears.RIGHT] = register_right(where, scan, atlas.template)
     if ears.LEFT in sides:
         found[ears.LEFT] = register_left(where, scan, atlas.template, found.get(ears.RIGHT))
     for registration in found.values():
-        _refuse_outside(where, _roi_in_scan(atlas, registration), shape, affine)
+        _refuse_outside(where, _roi_in_scan(atlas, registration), array.shape, affine)
     return found
 
 
 def _labelled_points(
-    label: NDArray[np.uint8] | None,
+    array: NDArray[np.float32],
     affine: Affine,
-    scan: Template,
+    label: NDArray[np.uint8],
     atlas: Atlas,
     found: dict[str, Registration],
 ) -> dict[str, NDArray[np.float64]]:
     """Return each ear's labelled points; an ear not asked for is taken to lie mirrored."""
-    if label is None:
-        return {}
-    _, reflection = mirror_template(scan)
     centres = {side: _roi_in_scan(atlas, one).mean(axis=0) for side, one in found.items()}
     for side, other in ((ears.RIGHT, ears.LEFT), (ears.LEFT, ears.RIGHT)):
         if side not in centres:
+            _, reflection = mirror_template(make_template(array, affine))
             centres[side] = transform(reflection, centres[other][None])[0]
     return ears.split_sides(label, affine, centres[ears.RIGHT], centres[ears.LEFT])
 
@@ -288,61 +244,3 @@ def _cut(
                 crop_label, _ = cropping.cut_box(crop_label, crop_affine, trim, settings.size)
             crop, crop_affine = cropping.cut_box(crop, crop_affine, trim, settings.size)
     return crop, crop_affine, crop_label
-
-
-def _record(
-    case: CaseFile, settings: CropSettings, found: dict[str, Registration], cut: dict[str, int]
-) -> dict[str, Any]:
-    sides: dict[str, Any] = {}
-    for side, registration in found.items():
-        sides[side] = {
-            "scan_to_atlas_ras_mm": registration.to_atlas.tolist(),
-            "similarity": round(float(registration.similarity), 5),
-            "start": registration.start,
-        }
-        if side in cut:
-            sides[side]["cut_label_voxels"] = cut[side]
-    return {"image": case.path.name, "atlas": settings.atlas.name, "sides": sides}
-
-
-def outliers(results: Mapping[str, JobResult]) -> list[str]:
-    """Return a line for each ear whose similarity is far below what the call's others reached."""
-    reached = [
-        (case, side, float(one["similarity"]))
-        for case, result in sorted(results.items())
-        for side, one in result.record["sides"].items()
-    ]
-    usual = float(np.median([value for *_, value in reached]))
-    return [
-        f"{case}: look at side {side}: similarity {value:.3f}, others reach {usual:.3f}"
-        for case, side, value in reached
-        if value < OUTLIER_SHARE * usual
-    ]
-
-
-def write_sheets(path: Path, crops: Sequence[Path]) -> None:
-    """Write contact sheets of image crops, each with the label map beside it if there is one.
-
-    The first is `path`; where there are many crops, `-2`, `-3`, ... follow. Sheets that are newer
-    than their crops stay: a command that was killed before it wrote them writes them when rerun.
-    """
-    ordered = sorted(crops)
-    for number, first in enumerate(range(0, len(ordered), CROPS_PER_SHEET), 1):
-        page = path if number == 1 else path.with_name(f"{path.stem}-{number}{path.suffix}")
-        shown = ordered[first : first + CROPS_PER_SHEET]
-        if not _is_newer(page, shown):
-            atomic.write_bytes(page, contact_sheet((_picture(crop) for crop in shown), len(shown)))
-
-
-def _is_newer(page: Path, crops: Sequence[Path]) -> bool:
-    return page.exists() and all(
-        crop.stat().st_mtime_ns < page.stat().st_mtime_ns for crop in crops
-    )
-
-
-def _picture(crop: Path) -> Picture:
-    volume = load_image(crop)
-    name, _, _ = crop.name.removesuffix(".nii.gz").rpartition("_")
-    beside = crop.with_name(f"{name}_{LABEL}.nii.gz")
-    label = load_label(beside).array if beside.exists() else None
-    return Picture(name, volume.array, volume.spacing_mm, label)

@@ -1,0 +1,91 @@
+"""Records of how each scan was registered to the atlas, beside its crops."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.registration import Registration
+from vsuda_cli.io import atomic
+from vsuda_cli.io.batch import JobResult
+from vsuda_cli.io.cases import CaseFile
+
+# Similarities below this share of the median are worth a look.
+OUTLIER_SHARE = 0.6
+
+
+def record_path(out: Path, case: str) -> Path:
+    """Return where a case's transforms are kept."""
+    return out / "transforms" / f"{case}.json"
+
+
+def record_of(
+    case: CaseFile, atlas: Path, found: dict[str, Registration], cut: dict[str, int]
+) -> dict[str, Any]:
+    """Return a case's record: each side's transform, and how many labelled voxels its crop cuts."""
+    sides: dict[str, Any] = {}
+    for side, registration in found.items():
+        sides[side] = {
+            "scan_to_atlas_ras_mm": registration.to_atlas.tolist(),
+            "similarity": round(float(registration.similarity), 5),
+            "start": registration.start,
+        }
+        if side in cut:
+            sides[side]["cut_label_voxels"] = cut[side]
+    return {"image": case.path.name, "atlas": atlas.name, "sides": sides}
+
+
+def write_record(out: Path, case: CaseFile, record: Mapping[str, Any]) -> None:
+    """Write a case's record beside its crops in `out`."""
+    atomic.write_text(record_path(out, case.case), json.dumps(record, indent=1) + "\n")
+
+
+def read_record(
+    folder: Path, case: CaseFile, atlas: Path, sides: Sequence[str]
+) -> dict[str, Registration]:
+    """Return the registrations by side that an earlier call recorded in a folder for a scan.
+
+    Raises VsudaError if there is no such record, or if it is of another scan, atlas or side.
+    """
+    path = folder / f"{case.case}.json"
+    remedy = (
+        "give the transforms/ that vsuda crop wrote for these scans, or leave --transforms away"
+    )
+    if not path.is_file():
+        raise VsudaError(path, f"does not exist, and {case.path.name} has no other record", remedy)
+    try:
+        record = json.loads(path.read_text())
+        for what, wanted in (("image", case.path.name), ("atlas", atlas.name)):
+            if record[what] != wanted:
+                raise VsudaError(path, f"is of {what} {record[what]}, not {wanted}", remedy)
+        found = {}
+        for side in sides:
+            one = record["sides"][side]
+            to_atlas = np.array(one["scan_to_atlas_ras_mm"], dtype=np.float64)
+            if to_atlas.shape != (4, 4) or not np.isfinite(to_atlas).all():
+                raise ValueError(f"side {side} has no transform")
+            found[side] = Registration(to_atlas, float(one["similarity"]), str(one["start"]))
+        return found
+    except (ValueError, LookupError, TypeError) as error:
+        problem = f"is no record of sides {' and '.join(sides)} ({error!r})"
+        raise VsudaError(path, problem, remedy) from error
+
+
+def outliers(results: Mapping[str, JobResult]) -> list[str]:
+    """Return a line for each ear whose similarity is far below what the call's others reached."""
+    reached = [
+        (case, side, float(one["similarity"]))
+        for case, result in sorted(results.items())
+        for side, one in result.record["sides"].items()
+    ]
+    if not reached:
+        return []
+    usual = float(np.median([value for *_, value in reached]))
+    return [
+        f"{case}: look at side {side}: similarity {value:.3f}, others reach {usual:.3f}"
+        for case, side, value in reached
+        if value < OUTLIER_SHARE * usual
+    ]
