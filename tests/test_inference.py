@@ -51,7 +51,7 @@ def test_the_network_sees_what_it_saw_in_training(tmp_path):
 def test_on_the_training_grid_it_is_the_networks_softmax(tmp_path):
     folder = segmenter_run(tmp_path / "run")
     image = noise_image()
-    found = load_run(folder)(image, SAME)
+    found = load_run(folder, largest_pass=image.size)(image, SAME)
     network = load_network(folder, "best", CPU).network
     array, _ = prepare(image, SAME, PREPROCESSING)
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_probabilities_come_back_to_the_images_own_grid(tmp_path):
     image = noise_image((23, 14, 8))
     network = load_network(folder, "best", CPU).network
     for affine in (OTHER, turned):
-        found = load_run(folder)(image, affine)
+        found = load_run(folder, largest_pass=10**6)(image, affine)
         array, new_affine = prepare(image, affine, PREPROCESSING)
         with torch.no_grad():
             coarse = network(torch.from_numpy(array)[None, None]).softmax(dim=1)[0].numpy()
@@ -150,12 +150,12 @@ def test_runs_of_crops_and_of_whole_scans_are_not_averaged(tmp_path):
     assert not load_run(segmenter_run(tmp_path / "old")).crops
 
 
-def test_a_large_image_goes_through_in_windows(tmp_path):
+def test_an_image_goes_through_in_windows_or_on_demand_whole(tmp_path):
     folder = segmenter_run(tmp_path / "run")
     image = noise_image((40, 36, 14))
-    whole = load_run(folder)(image, SAME)
-    windows = load_run(folder, largest_pass=image.size - 1)(image, SAME)
-    assert np.array_equal(load_run(folder, largest_pass=image.size)(image, SAME), whole)
+    windows = load_run(folder)(image, SAME)
+    whole = load_run(folder, largest_pass=image.size)(image, SAME)
+    assert np.array_equal(load_run(folder, largest_pass=image.size - 1)(image, SAME), windows)
     assert not np.array_equal(windows, whole)
     assert np.allclose(windows.sum(axis=-1), 1, atol=1e-5)
     # Statistics of windows are not those of the whole, but the picture is the same.

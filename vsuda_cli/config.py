@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any
 
 CLASSES = ("VS", "cochlea")
-# Images with more voxels go through a network in windows: 3.5 GB for the paper's U-Net [ours].
+# Images with more voxels are translated in windows: 12 GB for the paper's 3D generator [ours].
 LARGEST_PASS = 8_000_000
 
 Triple = tuple[float, float, float]

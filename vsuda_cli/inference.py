@@ -75,7 +75,8 @@ class Segmenter:
 
     members: tuple[Loaded, ...]
     device: torch.device
-    passes: Passes
+    # Each network's way through an image.
+    passes: tuple[Passes, ...]
     # Whether the prediction of the left-right mirrored image is averaged in.
     mirror: bool
 
@@ -111,15 +112,15 @@ class Segmenter:
         """
         image = prepared.image.to(self.device)
         total: Tensor | None = None
-        for member in self.members:
-            found = self._found_by(member, image, prepared.where)
+        for member, passes in zip(self.members, self.passes, strict=True):
+            found = self._found_by(member, passes, image, prepared.where)
             total = found if total is None else total.to(found.device) + found
         if total is None:
             raise ValueError("a segmenter needs one network or more")
         mean = total[0] / len(self.members)
         return _to_grid(mean, prepared, self.settings.preprocessing.spacing_mm)
 
-    def _found_by(self, member: Loaded, image: Tensor, where: object) -> Tensor:
+    def _found_by(self, member: Loaded, passes: Passes, image: Tensor, where: object) -> Tensor:
         """Return one run's probabilities (1, class, X, Y, Z) for an image (1, 1, X, Y, Z)."""
 
         def softmax(x: Tensor) -> Tensor:
@@ -127,9 +128,9 @@ class Segmenter:
                 logits: Tensor = member.network(x)
             return logits.float().softmax(dim=1)
 
-        found = self.passes(softmax, image, image.numel(), where)
+        found = passes(softmax, image, image.numel(), where)
         if self.mirror:
-            mirrored = self.passes(softmax, image.flip(2), image.numel(), where).flip(2)
+            mirrored = passes(softmax, image.flip(2), image.numel(), where).flip(2)
             # Once memory has run out, passes end on the host.
             found = (found.to(mirrored.device) + mirrored) / 2
         return _without_excluded(found, image.to(found.device), member.settings)
@@ -193,13 +194,14 @@ def load_run(
     checkpoint: str = "best",
     device: str = "auto",
     mirror: bool = False,
-    largest_pass: int = config.LARGEST_PASS,
+    largest_pass: int = 0,
 ) -> Segmenter:
     """Return the function from image to class probabilities that a run has learnt.
 
     `ensemble` names more runs, whose probabilities are averaged with the first one's; `checkpoint`
     is `best`, `last` or an epoch, in every run; `mirror` averages with the mirrored image's
-    result; images above `largest_pass` voxels go through in windows.
+    result. Images go through in overlapping windows of each run's patch size, for a network knows
+    that extent alone; those of up to `largest_pass` voxels whole.
 
     Raises VsudaError if a folder is no run that segments, or if the runs differ in their classes,
     their preprocessing, or in what they were trained on.
@@ -209,8 +211,10 @@ def load_run(
     members = tuple(load_network(one, checkpoint, where) for one in folders)
     for other, member in zip(folders[1:], members[1:], strict=True):
         _refuse_different(folders[0], members[0], other, member)
-    window = members[0].settings.patch_size
-    passes = Passes(window, largest_pass, SEGMENTER_BYTES, where)
+    passes = tuple(
+        Passes(member.settings.patch_size, largest_pass, SEGMENTER_BYTES, where)
+        for member in members
+    )
     return Segmenter(members, where, passes, mirror)
 
 

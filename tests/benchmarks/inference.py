@@ -109,7 +109,7 @@ def _segmenting(
     network = build_unet(settings.unet, len(settings.classes) + 1).to(where).eval()
     passes = Passes(settings.patch_size, config.LARGEST_PASS, SEGMENTER_BYTES, where)
     loaded = Loaded(network, settings, 1, crops=True)
-    segmenter = Segmenter((loaded,), where, passes, mirror=False)
+    segmenter = Segmenter((loaded,), where, (passes,), mirror=False)
     images = find_images(folder)
     jobs = [
         Job(image.case, (), (image, (folder / "out" / f"{image.case}_Label.nii.gz",)))

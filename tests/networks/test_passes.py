@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.networks import passes
-from vsuda_cli.networks.passes import Passes
+from vsuda_cli.networks.passes import Passes, in_windows
 
 CPU = torch.device("cpu")
 WINDOW = (8, 8, 4)
@@ -42,9 +42,25 @@ def test_one_pass_or_windows_by_the_number_of_voxels() -> None:
     network = Halves()
     found = run(network, IMAGE.numel() - 1)
     assert set(network.shapes) == {WINDOW}
-    # Neighbouring windows overlap by half.
-    assert len(network.shapes) == 4 * 4 * 4
+    # Neighbouring windows overlap by a quarter.
+    assert len(network.shapes) == 3 * 3 * 3
     assert torch.allclose(found, torch.cat([IMAGE / 2, 1 - IMAGE / 2], dim=1), atol=1e-5)
+
+
+def test_an_image_smaller_than_a_window_lies_amid_zeros_as_a_training_patch_does() -> None:
+    seen = []
+
+    def network(x: Tensor) -> Tensor:
+        seen.append(x.clone())
+        return x
+
+    image = IMAGE[..., :5, :8, :3]
+    torch.testing.assert_close(in_windows(network, image, WINDOW, CPU), image)
+    (patch,) = seen
+    assert patch.shape[2:] == WINDOW
+    # Odd margins have one voxel more behind.
+    assert torch.equal(patch[..., 1:6, :, :3], image)
+    assert patch.count_nonzero() == image.count_nonzero()
 
 
 @pytest.mark.parametrize(

@@ -298,6 +298,10 @@ def test_prediction_is_made_without_dropout_and_leaves_the_mode() -> None:
         assert found.shape == (1, 16, 16, 4)
 
 
+# Its crops are one patch large.
+SMALL = dataclasses.replace(TOY, patch_size=(4, 4, 2))
+
+
 def test_validation_dice_counts_over_a_subjects_crops() -> None:
     found = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
     found[0, :2], found[0, 3, 3, 0] = 1, 2  # 16 voxels of class 1, 1 of class 2
@@ -311,7 +315,7 @@ def test_validation_dice_counts_over_a_subjects_crops() -> None:
 
     network = Fixed(one_hot_logits(found, 3), [])
     items = [labelled("a_R", 8, 1), labelled("a_L", 16, 1), labelled("b_R", 0, 0)]
-    scores = validation_dice(network, items, ("VS", "cochlea"), CPU)
+    scores = validation_dice(network, items, SMALL, CPU)
     # Subject a: 2 (8 + 16) / (32 + 24) and 2 * 2 / (2 + 2); subject b has neither: 0.
     assert scores["validation_dice_VS"] == pytest.approx((48 / 56 + 0) / 2)
     assert scores["validation_dice_cochlea"] == pytest.approx((1 + 0) / 2)
@@ -322,12 +326,12 @@ def test_a_class_absent_from_both_counts_as_1_and_no_items_as_nothing() -> None:
     nothing = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
     network = Fixed(one_hot_logits(nothing, 3), [])
     empty = Item("a", torch.zeros(1, 4, 4, 2), nothing[0], 1.0)
-    scores = validation_dice(network, [empty], ("VS", "cochlea"), CPU)
+    scores = validation_dice(network, [empty], SMALL, CPU)
     assert scores["validation_dice"] == 1.0
-    assert validation_dice(network, [], ("VS",), CPU) == {}
+    assert validation_dice(network, [], SMALL, CPU) == {}
     unlabelled = dataclasses.replace(empty, label=None)
     with pytest.raises(ValueError, match="a has no label"):
-        validation_dice(network, [unlabelled], ("VS",), CPU)
+        validation_dice(network, [unlabelled], SMALL, CPU)
 
 
 def test_pictures_show_image_label_and_prediction() -> None:

@@ -111,7 +111,7 @@ class Parts:
                     for item in held_out
                 ]
                 network = objective.segmentation.network
-                return validation_dice(network, pseudo, stage.classes, self.device)
+                return validation_dice(network, pseudo, stage, self.device)
 
             batches = Batches(
                 {

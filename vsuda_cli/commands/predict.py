@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vsuda_cli import console
-from vsuda_cli.config import LARGEST_PASS
 from vsuda_cli.options import NetworkOptions, expand_options
 
 if TYPE_CHECKING:
@@ -59,11 +58,12 @@ def predict(
         int,
         typer.Option(
             "--largest-pass",
-            min=1,
+            min=0,
             metavar="VOXELS",
-            help="Images with more voxels go through the network in overlapping windows.",
+            help="Images of up to so many voxels go through the network whole, not in windows of "
+            "the training's patch size.",
         ),
-    ] = LARGEST_PASS,
+    ] = 0,
 ) -> None:
     """Segment images with a trained run, on the images' own grids.
 

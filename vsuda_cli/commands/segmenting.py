@@ -113,7 +113,7 @@ def validation_of(
     """Return the function that scores the network on held-out items."""
     from vsuda_cli.training.segmentation import validation_dice
 
-    return lambda: validation_dice(network(), items, settings.classes, device)
+    return lambda: validation_dice(network(), items, settings, device)
 
 
 def known_contrast(

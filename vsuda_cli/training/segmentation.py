@@ -9,6 +9,7 @@ from torch.nn import functional
 from vsuda_cli.config import SegmenterSettings, UNet
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.networks.contrast_curve import hide_structures, smooth_in_plane
+from vsuda_cli.networks.passes import in_windows
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import ranks
 from vsuda_cli.training.augmentation import (
@@ -269,29 +270,40 @@ def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> T
     return classes
 
 
+@torch.no_grad()
 def validation_dice(
-    network: UNet2d5, items: list[Item], classes: tuple[str, ...], device: torch.device
+    network: UNet2d5, items: list[Item], settings: SegmenterSettings, device: torch.device
 ) -> dict[str, float]:
-    """Return the Dice of each class, and `validation_dice`, their mean.
+    """Return the Dice of each class, and `validation_dice`, their mean, as `predict` segments.
 
     Voxels are counted over all crops of a subject, then Dice is averaged over subjects; a class
     that a subject lacks and that is not predicted there counts as 1.
     """
     if not items:
         return {}
+
+    def probabilities(x: Tensor) -> Tensor:
+        with autocast(device):
+            logits: Tensor = network(x)
+        return logits.float().softmax(dim=1)
+
+    was_training = network.training
+    network.eval()
     counts: dict[str, Tensor] = {}
     for item in items:
-        found = predict_classes(network, item.image[None].to(device), device)[0]
+        image = item.image[None].to(device)
+        found = in_windows(probabilities, image, settings.patch_size, device)[0].argmax(dim=0)
         wanted = label_of(item).to(device)
         rows = [
             torch.stack(
                 [((found == c) & (wanted == c)).sum(), (found == c).sum() + (wanted == c).sum()]
             )
-            for c in range(1, len(classes) + 1)
+            for c in range(1, len(settings.classes) + 1)
         ]
         counts[item.subject] = counts.get(item.subject, 0) + torch.stack(rows)
+    network.train(was_training)
     dice = {}
-    for index, name in enumerate(classes):
+    for index, name in enumerate(settings.classes):
         values = []
         for count in counts.values():
             overlap, total = count[index].tolist()
