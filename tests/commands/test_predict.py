@@ -86,7 +86,7 @@ def test_every_switch_changes_the_result(data, tmp_path):
     for extra in (
         [],
         ["--mirror"],
-        ["--largest-pass", 100],
+        ["--largest-pass", 10**6],
         ["--checkpoint", 9],
         ["--ensemble", data / "other"],
         ["--ensemble", data / "other", "--ensemble", data / "other"],
