@@ -131,7 +131,7 @@ class Segmenter:
         found = passes(softmax, image, image.numel(), where)
         if self.mirror:
             mirrored = passes(softmax, image.flip(2), image.numel(), where).flip(2)
-            # Once memory has run out, passes end on the host.
+            # A pass that memory fails in ends on the host.
             found = (found.to(mirrored.device) + mirrored) / 2
         return _without_excluded(found, image.to(found.device), member.settings)
 
@@ -182,7 +182,7 @@ class Translator:
             voxels = voxels // image.shape[4] * min(SLICES_AT_ONCE, image.shape[4])
 
         def translate(x: Tensor) -> Tensor:
-            return translate_volume(self.network, x[0], self.device)[None]
+            return torch.stack([translate_volume(self.network, one, self.device) for one in x])
 
         return self.passes(translate, image, voxels, prepared.where)[0, 0].float()
 

@@ -20,10 +20,12 @@ class Halves:
 
     def __init__(self, most: int = 10**9, asked: int | None = None) -> None:
         self.shapes: list[tuple[int, ...]] = []
+        self.calls = 0
         self.most, self.asked = most, asked
 
     def __call__(self, x: Tensor) -> Tensor:
-        self.shapes.append(tuple(x.shape[2:]))
+        self.shapes += [tuple(x.shape[2:])] * len(x)
+        self.calls += 1
         if x.numel() > self.most:
             if self.asked is None:
                 raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
@@ -45,6 +47,23 @@ def test_one_pass_or_windows_by_the_number_of_voxels() -> None:
     # Neighbouring windows overlap by a quarter.
     assert len(network.shapes) == 3 * 3 * 3
     assert torch.allclose(found, torch.cat([IMAGE / 2, 1 - IMAGE / 2], dim=1), atol=1e-5)
+
+
+def test_windows_go_through_together_or_where_memory_is_short_one_by_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    whole = torch.cat([IMAGE / 2, 1 - IMAGE / 2], dim=1)
+    monkeypatch.setattr(passes, "VOXELS_AT_ONCE", 10 * 8 * 8 * 4)
+    network = Halves()
+    assert torch.allclose(run(network, 1), whole, atol=1e-5)
+    assert (network.calls, len(network.shapes)) == (3, 27)
+    network = Halves(most=5 * 8 * 8 * 4)
+    way = Passes(WINDOW, 1, 1, CPU)
+    assert torch.allclose(way(network, IMAGE, IMAGE.numel(), "a"), whole, atol=1e-5)
+    assert network.calls == 1 + 27
+    # The next image does not try again.
+    way(network, IMAGE, IMAGE.numel(), "b")
+    assert network.calls == 1 + 27 + 27
 
 
 def test_an_image_smaller_than_a_window_lies_amid_zeros_as_a_training_patch_does() -> None:

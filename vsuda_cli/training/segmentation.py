@@ -293,7 +293,7 @@ def validation_dice(
     for item in items:
         image = item.image[None].to(device)
         found = in_windows(probabilities, image, settings.patch_size, device)[0].argmax(dim=0)
-        wanted = label_of(item).to(device)
+        wanted = label_of(item).to(found.device)
         rows = [
             torch.stack(
                 [((found == c) & (wanted == c)).sum(), (found == c).sum() + (wanted == c).sum()]
