@@ -44,8 +44,8 @@ def test_one_pass_or_windows_by_the_number_of_voxels() -> None:
     network = Halves()
     found = run(network, IMAGE.numel() - 1)
     assert set(network.shapes) == {WINDOW}
-    # Neighbouring windows overlap by a quarter.
-    assert len(network.shapes) == 3 * 3 * 3
+    # Neighbouring windows overlap by half.
+    assert len(network.shapes) == 4 * 4 * 4
     assert torch.allclose(found, torch.cat([IMAGE / 2, 1 - IMAGE / 2], dim=1), atol=1e-5)
 
 
@@ -56,14 +56,14 @@ def test_windows_go_through_together_or_where_memory_is_short_one_by_one(
     monkeypatch.setattr(passes, "VOXELS_AT_ONCE", 10 * 8 * 8 * 4)
     network = Halves()
     assert torch.allclose(run(network, 1), whole, atol=1e-5)
-    assert (network.calls, len(network.shapes)) == (3, 27)
+    assert (network.calls, len(network.shapes)) == (7, 64)
     network = Halves(most=5 * 8 * 8 * 4)
     way = Passes(WINDOW, 1, 1, CPU)
     assert torch.allclose(way(network, IMAGE, IMAGE.numel(), "a"), whole, atol=1e-5)
-    assert network.calls == 1 + 27
+    assert network.calls == 1 + 64
     # The next image does not try again.
     way(network, IMAGE, IMAGE.numel(), "b")
-    assert network.calls == 1 + 27 + 27
+    assert network.calls == 1 + 64 + 64
 
 
 def test_an_image_smaller_than_a_window_lies_amid_zeros_as_a_training_patch_does() -> None:
