@@ -11,7 +11,7 @@ PATCH := --set patch_size=[64,64,16]
 # One thread a core is fastest for networks this small; users of big machines set their own.
 export OMP_NUM_THREADS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu)
 
-.PHONY: demo demo-model1 demo-model2 demo-model3 demo-cut demo-others test test-slow lint clean help
+.PHONY: demo demo-model1 demo-model2 demo-model3 demo-cut demo-others demo-scores test test-slow lint clean help
 .DELETE_ON_ERROR:
 
 help:
@@ -40,7 +40,7 @@ stages = $(addprefix $(DEMO)/work/done/,$(1))
 demo: $(VENV)/installed
 	$(BIN)/vsuda phantom $(DEMO)/data --size tiny --workers 2 --skip-existing
 	$(CHAIN) -j2 $(call stages,source crop-target_training)
-	$(MAKE) --no-print-directory -j2 demo-model3 demo-model2
+	$(MAKE) --no-print-directory -j2 demo-scores demo-model2
 	$(CHAIN) -j2 all
 	@echo "report: $(DEMO)/work/report.html"
 
@@ -48,7 +48,7 @@ demo-model1:
 	$(CHAIN) $(call stages,train-model1)
 
 demo-model3: demo-model1 demo-cut
-	$(CHAIN) $(call stages,predict-model3)
+	$(CHAIN) $(call stages,train-model3)
 
 demo-cut:
 	$(CHAIN) $(call stages,cut crop-target_validation)
@@ -57,7 +57,10 @@ demo-others: demo-cut
 	$(CHAIN) $(call stages,pseudo-3d train-source-only train-upper-bound)
 
 demo-model2: demo-model1 demo-others
-	$(CHAIN) $(call stages,$(addprefix score-,source-only translated model1 model2 upper-bound))
+	$(CHAIN) $(call stages,train-model2)
+
+demo-scores: demo-model3 demo-others
+	$(CHAIN) $(call stages,$(addprefix score-,source-only translated model1 model3 upper-bound))
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
