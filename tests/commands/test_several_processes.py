@@ -39,6 +39,11 @@ def same_results(name: str, one: Path, several: Path) -> None:
     first, second = killable_runs.rows(one), killable_runs.rows(several)
     assert [list(row) for row in first] == [list(row) for row in second]
     for ours, theirs in zip(first, second, strict=True):
+        # Networks that have learnt nothing yet find classes as probable as each other: rounding
+        # decides some voxels, and Dice counts voxels.
+        dice = [key for key in ours if key.startswith("validation_dice")]
+        for key in dice:
+            assert ours.pop(key) == pytest.approx(theirs.pop(key), abs=0.01)
         assert ours == pytest.approx(theirs, rel=2e-3, abs=1e-4)
     for ours, theirs in zip(answers(name, one), answers(name, several), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
