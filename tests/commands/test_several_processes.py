@@ -39,11 +39,6 @@ def same_results(name: str, one: Path, several: Path) -> None:
     first, second = killable_runs.rows(one), killable_runs.rows(several)
     assert [list(row) for row in first] == [list(row) for row in second]
     for ours, theirs in zip(first, second, strict=True):
-        # Networks that have learnt nothing yet find classes as probable as each other: rounding
-        # decides some voxels, and Dice counts voxels.
-        dice = [key for key in ours if key.startswith("validation_dice")]
-        for key in dice:
-            assert ours.pop(key) == pytest.approx(theirs.pop(key), abs=0.05)
         assert ours == pytest.approx(theirs, rel=2e-3, abs=1e-4)
     for ours, theirs in zip(answers(name, one), answers(name, several), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
@@ -65,6 +60,8 @@ def test_two_processes_equal_one_with_twice_the_batch(
     if name == "cutseg-train":
         # An absolute difference's slope jumps at 0: with more weight rounding alone decides steps.
         still += ["--set", "auxiliary_weight=1.0"]
+        # With seed 0 two classes are as probable as each other in voxels that are scored.
+        still += ["--seed", "1"]
     line = killable_runs.words(
         name, tiny, tmp_path / "two", "--set", "batch_size=1", *still, epochs=2
     )
@@ -80,9 +77,7 @@ def test_two_processes_equal_one_with_twice_the_batch(
     assert killable_runs.run(line, tmp_path / "log") == 0, (tmp_path / "log").read_text()
     same_results(name, tmp_path / "one", tmp_path / "two")
     if name == "cutseg-train":
-        # Fine-tuning starts from the best epoch, which rounding may decide: as many steps, no more.
-        one, two = (killable_runs.rows(tmp_path / run / "fine-tuned") for run in ("one", "two"))
-        assert [row["step"] for row in one] == [row["step"] for row in two]
+        same_results(name, tmp_path / "one" / "fine-tuned", tmp_path / "two" / "fine-tuned")
 
 
 def test_a_killed_process_ends_the_job_with_a_message_and_it_can_be_resumed(
