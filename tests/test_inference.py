@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +24,14 @@ from vsuda_cli import config, inference
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
 from vsuda_cli.images.resampling import resample_label, resample_to_grid
-from vsuda_cli.inference import load_network, load_run, load_translator
+from vsuda_cli.inference import load_network, load_run
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.io.nifti import load_image
 from vsuda_cli.training.data import load_item
 from vsuda_cli.training.exclusion import excluded
 from vsuda_cli.training.segmentation import predict_classes
 from vsuda_cli.training.translation import translate_volume
+from vsuda_cli.translating import load_translator
 
 CPU = torch.device("cpu")
 SAME = np.diag([*SPACING_MM, 1.0])
@@ -257,3 +260,13 @@ def test_the_readmes_snippet_runs(tmp_path, monkeypatch):
     assert names["probabilities"].shape == (*names["image"].shape, 3)
     assert np.allclose(names["probabilities"].sum(axis=-1), 1, atol=1e-5)
     assert set(np.unique(names["labels"])) <= {0, 1, 2}
+
+
+def test_what_only_translates_does_not_load_monai():
+    modules = ("translating", "training.cyclegan", "training.cut", "training.engine")
+    imports = "import sys, " + ", ".join(f"vsuda_cli.{module}" for module in modules)
+    script = f"{imports}; print('monai' in sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == "False\n"

@@ -1,9 +1,10 @@
-"""A run's folder becomes a function from volume to class probabilities, or to a pseudo-image."""
+"""Trained segmenters: from an image to class probabilities on its own grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,28 +13,18 @@ from torch import Tensor
 
 from vsuda_cli import config, resolving
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.images.preprocessing import prepare
-from vsuda_cli.images.resampling import resample_label
-from vsuda_cli.networks.contrast_curve import ContrastCurve
+from vsuda_cli.images.geometry import Affine
 from vsuda_cli.networks.passes import Passes
+from vsuda_cli.networks.unet2d5 import UNet2d5
+from vsuda_cli.prepared import Prepared, prepare_image
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.exclusion import excluded
-from vsuda_cli.training.precision import autocast, choose_device
+from vsuda_cli.training.precision import choose_device
 from vsuda_cli.training.run import choose_weights, metadata_of
-from vsuda_cli.training.translation import (
-    SLICES_AT_ONCE,
-    TranslationNetwork,
-    build_translator,
-    translate_volume,
-)
+from vsuda_cli.training.segmentation import build_unet, class_probabilities
 
-if TYPE_CHECKING:
-    from vsuda_cli.networks.unet2d5 import UNet2d5
-
-# Bytes that one pass takes for each voxel, measured with the paper's networks in 32 bits: the
-# U-Net 430; generators from 980 on large slabs to 1520 on small ones.
+# Bytes that one pass takes for each voxel, measured with the paper's U-Net in 32 bits: 430.
 SEGMENTER_BYTES = 450
-GENERATOR_BYTES = 1500
 SEGMENTERS: dict[str, type[config.SegmenterSettings]] = {
     "seg-train": config.SegmentationSettings,
     "mt-train": config.MeanTeacherSettings,
@@ -41,28 +32,13 @@ SEGMENTERS: dict[str, type[config.SegmenterSettings]] = {
 }
 
 Array = NDArray[np.float32]
-Affine = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A volume on the training grid, `image` (1, 1, X, Y, Z) with `affine`, and where it is from.
-
-    `shape` and `spacing_mm` are those of the grid it came from; `where` names it in messages.
-    """
-
-    image: Tensor
-    affine: Affine
-    shape: tuple[int, int, int]
-    spacing_mm: NDArray[np.float64]
-    where: object
 
 
 @dataclass(frozen=True)
 class Loaded:
     """The segmentation network of one run, and what the run says about it."""
 
-    network: "UNet2d5"
+    network: UNet2d5
     settings: config.SegmenterSettings
     epoch: int
     # Whether the run was trained on crops of single ears.
@@ -102,7 +78,7 @@ class Segmenter:
 
     def prepare(self, array: NDArray[Any], affine: Affine, where: object = "image") -> Prepared:
         """Bring an image (X, Y, Z) to the networks' grid and intensities, on the CPU."""
-        return _prepare(array, affine, self.settings.preprocessing, where)
+        return prepare_image(array, affine, self.settings.preprocessing, where)
 
     @torch.no_grad()
     def probabilities(self, prepared: Prepared) -> Tensor:
@@ -122,69 +98,13 @@ class Segmenter:
 
     def _found_by(self, member: Loaded, passes: Passes, image: Tensor, where: object) -> Tensor:
         """Return one run's probabilities (1, class, X, Y, Z) for an image (1, 1, X, Y, Z)."""
-
-        def softmax(x: Tensor) -> Tensor:
-            with autocast(self.device):
-                logits: Tensor = member.network(x)
-            return logits.float().softmax(dim=1)
-
+        softmax = partial(class_probabilities, member.network, self.device)
         found = passes(softmax, image, image.numel(), where)
         if self.mirror:
             mirrored = passes(softmax, image.flip(2), image.numel(), where).flip(2)
             # A pass that memory fails in ends on the host.
             found = (found.to(mirrored.device) + mirrored) / 2
         return _without_excluded(found, image.to(found.device), member.settings)
-
-
-@dataclass(frozen=True)
-class Translator:
-    """A trained generator with the preprocessing it was trained with."""
-
-    network: TranslationNetwork
-    preprocessing: config.Preprocessing
-    epoch: int
-    device: torch.device
-    passes: Passes
-
-    def __call__(self, array: NDArray[Any], affine: NDArray[Any]) -> tuple[Array, Affine]:
-        """Return the pseudo-image (X, Y, Z) in [0, 1] on the training grid, and its affine.
-
-        Raises VsudaError for an array that is no finite three-dimensional image.
-        """
-        prepared = self.prepare(array, np.asarray(affine, dtype=np.float64))
-        return self.pseudo(prepared).cpu().numpy(), prepared.affine
-
-    def prepare(self, array: NDArray[Any], affine: Affine, where: object = "image") -> Prepared:
-        """Bring an image (X, Y, Z) to the network's grid and intensities, on the CPU."""
-        return _prepare(array, affine, self.preprocessing, where)
-
-    def prepare_label(
-        self, array: NDArray[np.uint8], affine: Affine
-    ) -> tuple[NDArray[np.uint8], Affine]:
-        """Return a label map (X, Y, Z) on the grid of its image's pseudo-image, and the affine."""
-        return resample_label(array, affine, self.preprocessing.spacing_mm)
-
-    def pseudo(self, prepared: Prepared, label: NDArray[np.uint8] | None = None) -> Tensor:
-        """Return the pseudo-image (X, Y, Z) in [0, 1], on the training grid.
-
-        A curve that draws structures does so where `label` (X, Y, Z), on that grid, has them.
-        Raises VsudaError if it needs a label and there is none.
-        """
-        image = prepared.image.to(self.device)
-        if isinstance(self.network, ContrastCurve) and len(self.network.levels):
-            if label is None:
-                problem = "has no label, and this run draws structures where labels are"
-                raise VsudaError(prepared.where, problem, "put the label beside it")
-            labels = torch.from_numpy(label).to(self.device)
-            return self.network.drawn(image, labels)[0, 0]
-        voxels = image.numel()
-        if self.network.dims == 2:
-            voxels = voxels // image.shape[4] * min(SLICES_AT_ONCE, image.shape[4])
-
-        def translate(x: Tensor) -> Tensor:
-            return torch.stack([translate_volume(self.network, one, self.device) for one in x])
-
-        return self.passes(translate, image, voxels, prepared.where)[0, 0].float()
 
 
 def load_run(
@@ -233,38 +153,10 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
             f"give a run of {', '.join(SEGMENTERS)}",
         )
     settings = resolving.from_dict(kind, metadata["settings"], weights)
-    # Here, for what only translates does without MONAI, which takes longer to import than torch.
-    from vsuda_cli.training.segmentation import build_unet
-
     network = build_unet(settings.unet, len(settings.classes) + 1)
     checkpoint.load_weights(weights, {"segmenter": network})
     network.to(device).eval()
     return Loaded(network, settings, epoch, bool(metadata.get("crops", False)))
-
-
-def load_translator(
-    folder: Path, wanted: str, device: torch.device, largest_pass: int = config.LARGEST_PASS
-) -> Translator:
-    """Load the checkpoint `best`, `last` or N of a run that translates.
-
-    Raises VsudaError if the folder is no such run.
-    """
-    epoch, weights = choose_weights(folder, wanted)
-    metadata = metadata_of(weights)
-    # A run of cutseg-train keeps the settings of the translation it started from.
-    stored = metadata["translation" if metadata["command"] == "cutseg-train" else "settings"]
-    if metadata["command"] not in ("translate-train", "cutseg-train"):
-        raise VsudaError(
-            folder,
-            f"is a run of {metadata['command']}, which does not translate",
-            "give a run of translate-train or cutseg-train",
-        )
-    settings = resolving.from_dict(config.TranslationSettings, stored, weights)
-    network = build_translator(settings)
-    checkpoint.load_weights(weights, {"generator": network})
-    network.to(device).eval()
-    passes = Passes(settings.patch_size, largest_pass, GENERATOR_BYTES, device)
-    return Translator(network, settings.preprocessing, epoch, device, passes)
 
 
 def _refuse_different(first: Path, one: Loaded, folder: Path, other: Loaded) -> None:
@@ -276,18 +168,6 @@ def _refuse_different(first: Path, one: Loaded, folder: Path, other: Loaded) -> 
         if a != b:
             problem = f"was trained with {what} {b}, but {first} with {a}"
             raise VsudaError(folder, problem, "average runs of the same kind, or fuse predictions")
-
-
-def _prepare(
-    array: NDArray[Any], affine: Affine, settings: config.Preprocessing, where: object
-) -> Prepared:
-    if array.ndim != 3 or not np.isfinite(array).all():
-        problem = f"of shape {array.shape} is no finite three-dimensional image"
-        raise VsudaError(where, problem, "give voxels (X, Y, Z) without NaN")
-    on_grid, new_affine = prepare(array.astype(np.float32, copy=False), affine, settings)
-    shape = (array.shape[0], array.shape[1], array.shape[2])
-    spacing: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
-    return Prepared(torch.from_numpy(on_grid)[None, None], new_affine, shape, spacing, where)
 
 
 def _without_excluded(found: Tensor, image: Tensor, settings: config.SegmenterSettings) -> Tensor:

@@ -26,7 +26,7 @@ import torch
 from vsuda_cli import config, resolving
 from vsuda_cli.commands import predicting, translate_export
 from vsuda_cli.commands.running import device_threads
-from vsuda_cli.inference import GENERATOR_BYTES, SEGMENTER_BYTES, Loaded, Segmenter, Translator
+from vsuda_cli.inference import SEGMENTER_BYTES, Loaded, Segmenter
 from vsuda_cli.io.batch import Failure, Job
 from vsuda_cli.io.cases import find_images, label_beside
 from vsuda_cli.io.nifti import save_image, save_label
@@ -35,6 +35,7 @@ from vsuda_cli.networks.passes import Passes
 from vsuda_cli.training.precision import autocast, choose_device
 from vsuda_cli.training.segmentation import build_unet
 from vsuda_cli.training.translation import build_generator, translate_volume
+from vsuda_cli.translating import GENERATOR_BYTES, Translator
 
 # Voxel sizes of the scans as shares of the training grid's: both are resampled, there and back.
 FINER = (0.9, 0.9, 1.1)

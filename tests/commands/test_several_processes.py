@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vsuda_cli.inference import load_network, load_translator
+from vsuda_cli.inference import load_network
+from vsuda_cli.translating import load_translator
 
 CPU = torch.device("cpu")
 SEGMENTERS = ("seg-train", "mt-train", "cutseg-train")

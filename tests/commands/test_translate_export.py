@@ -24,13 +24,13 @@ from vsuda_cli.commands import translate_export as module
 from vsuda_cli.commands.translate_export import translate_export
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.resampling import resample_label
-from vsuda_cli.inference import load_translator
 from vsuda_cli.io import nifti
 from vsuda_cli.io.cases import find_images, labelled_images
 from vsuda_cli.io.nifti import load_image, load_label, same_grid, save_image, save_label
 from vsuda_cli.training.data import load_item
 from vsuda_cli.training.precision import choose_device
 from vsuda_cli.training.translation import build_generator
+from vsuda_cli.translating import load_translator
 
 AFFINE = np.diag([0.9, 0.8, 1.6, 1.0])
 

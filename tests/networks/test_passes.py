@@ -53,7 +53,7 @@ def test_windows_go_through_together_or_where_memory_is_short_one_by_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = torch.cat([IMAGE / 2, 1 - IMAGE / 2], dim=1)
-    monkeypatch.setattr(passes, "VOXELS_AT_ONCE", 10 * 8 * 8 * 4)
+    monkeypatch.setattr(passes, "voxels_at_once", lambda device: 10 * 8 * 8 * 4)
     network = Halves()
     assert torch.allclose(run(network, 1), whole, atol=1e-5)
     assert (network.calls, len(network.shapes)) == (7, 64)

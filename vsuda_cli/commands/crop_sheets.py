@@ -27,9 +27,10 @@ def write_sheets(path: Path, crops: Sequence[Path]) -> None:
 
 
 def _is_newer(page: Path, crops: Sequence[Path]) -> bool:
-    return page.exists() and all(
-        crop.stat().st_mtime_ns < page.stat().st_mtime_ns for crop in crops
-    )
+    if not page.exists():
+        return False
+    written = page.stat().st_mtime_ns
+    return all(crop.stat().st_mtime_ns < written for crop in crops)
 
 
 def _picture(crop: Path) -> Picture:

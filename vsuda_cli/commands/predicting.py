@@ -14,11 +14,12 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.cropping import covered_box, place_back
 from vsuda_cli.images.geometry import Affine, translation
 from vsuda_cli.images.resampling import resample_to_grid
-from vsuda_cli.inference import Prepared, Segmenter, load_run
+from vsuda_cli.inference import Segmenter, load_run
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile, is_crop
 from vsuda_cli.io.nifti import load_image, save_label, save_probability
 from vsuda_cli.io.pipeline import Stages
+from vsuda_cli.prepared import Prepared
 
 Shape = tuple[int, int, int]
 Outputs = tuple[Path, ...]

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from vsuda_cli.inference import Prepared, Translator
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.pipeline import Stages
+    from vsuda_cli.prepared import Prepared
+    from vsuda_cli.translating import Translator
 
 
 @expand_options
@@ -88,8 +89,8 @@ class Recipe:
 
     def translators(self) -> Translators:
         """Load the checkpoints, by epoch: `best` and `last` may be one and the same."""
-        from vsuda_cli.inference import load_translator
         from vsuda_cli.training.precision import choose_device
+        from vsuda_cli.translating import load_translator
 
         where = choose_device(self.device)
         found = {}

@@ -1,5 +1,8 @@
 """Supervised segmentation: Dice and cross-entropy, with supervised attention maps."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -259,14 +262,27 @@ def vary_intensity(
     return augment_intensity(images, settings.augmentation, generator)
 
 
+def class_probabilities(network: UNet2d5, device: torch.device, images: Tensor) -> Tensor:
+    """Return the probabilities (B, class, X, Y, Z) of images (B, 1, X, Y, Z), in 32 bits."""
+    with autocast(device):
+        logits: Tensor = network(images)
+    return logits.float().softmax(dim=1)
+
+
+@contextmanager
+def _evaluating(network: UNet2d5) -> Iterator[None]:
+    """Put a network into evaluation mode, and back into its own."""
+    was_training = network.training
+    network.eval()
+    yield
+    network.train(was_training)
+
+
 @torch.no_grad()
 def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> Tensor:
     """Return the most probable class (B, X, Y, Z) of images (B, 1, X, Y, Z), in evaluation mode."""
-    was_training = network.training
-    network.eval()
-    with autocast(device):
+    with _evaluating(network), autocast(device):
         classes: Tensor = network(images).argmax(dim=1)
-    network.train(was_training)
     return classes
 
 
@@ -281,27 +297,12 @@ def validation_dice(
     """
     if not items:
         return {}
-
-    def probabilities(x: Tensor) -> Tensor:
-        with autocast(device):
-            logits: Tensor = network(x)
-        return logits.float().softmax(dim=1)
-
-    was_training = network.training
-    network.eval()
     counts: dict[str, Tensor] = {}
-    for item in items:
-        image = item.image[None].to(device)
-        found = in_windows(probabilities, image, settings.patch_size, device)[0].argmax(dim=0)
-        wanted = label_of(item).to(found.device)
-        rows = [
-            torch.stack(
-                [((found == c) & (wanted == c)).sum(), (found == c).sum() + (wanted == c).sum()]
+    with _evaluating(network):
+        for item in items:
+            counts[item.subject] = counts.get(item.subject, 0) + _overlap(
+                network, item, settings, device
             )
-            for c in range(1, len(settings.classes) + 1)
-        ]
-        counts[item.subject] = counts.get(item.subject, 0) + torch.stack(rows)
-    network.train(was_training)
     dice = {}
     for index, name in enumerate(settings.classes):
         values = []
@@ -310,6 +311,24 @@ def validation_dice(
             values.append(2 * overlap / total if total else 1.0)
         dice[f"validation_dice_{name}"] = sum(values) / len(values)
     return {**dice, VALIDATION_METRIC[0]: sum(dice.values()) / len(dice)}
+
+
+def _overlap(
+    network: UNet2d5, item: Item, settings: SegmenterSettings, device: torch.device
+) -> Tensor:
+    """Return for each class (class, 2) how many voxels are right, and how many found plus there."""
+    softmax = partial(class_probabilities, network, device)
+    image = item.image[None].to(device)
+    found = in_windows(softmax, image, settings.patch_size, device)[0].argmax(dim=0)
+    wanted = label_of(item).to(found.device)
+    return torch.stack(
+        [
+            torch.stack(
+                [((found == c) & (wanted == c)).sum(), (found == c).sum() + (wanted == c).sum()]
+            )
+            for c in range(1, len(settings.classes) + 1)
+        ]
+    )
 
 
 def polynomial_rate(settings: SegmenterSettings, epoch: int) -> float:
