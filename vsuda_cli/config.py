@@ -52,8 +52,10 @@ class Augmentation:
     bias: float = 0.2
     # Largest in-plane blur, as the sigma of a Gaussian in voxels.
     blur: float = 0.0
-    # How often a patch is centred on a labelled voxel, so that small structures are seen.
+    # How often a patch is laid on a labelled voxel, so that small structures are seen.
     foreground: float = 0.67
+    # The middle part of the patch, as a share of its extent, that this voxel lies in; 1: anywhere.
+    foreground_spread: float = 0.5
 
 
 @dataclasses.dataclass(frozen=True)

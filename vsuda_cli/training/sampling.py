@@ -93,14 +93,14 @@ class PatchSampler:
     def _centre(self, index: int, size: Size) -> tuple[float, ...]:
         chance, *place = torch.rand(5, generator=self._generator).tolist()
         voxels = self._foreground[index]
-        wanted = self._augmentation.foreground if self._augmentation else 0.0
-        if voxels is not None and chance < wanted:
+        ranges = self._augmentation
+        if voxels is not None and ranges is not None and chance < ranges.foreground:
             # The class is drawn first, so that a small cochlea is seen as often as a large tumour.
             of_class = voxels[int(place[0] * len(voxels))]
             centre = of_class[int(place[1] * len(of_class))].tolist()
             shift = torch.rand(3, generator=self._generator) - 0.5
-            quarter = torch.tensor(self._patch_size) / 2
-            centre = (torch.tensor(centre) + (shift * quarter).round()).tolist()
+            extent = torch.tensor(self._patch_size) * ranges.foreground_spread
+            centre = (torch.tensor(centre) + (shift * extent).round()).tolist()
         else:
             centre = [place[i] * (n - 1) for i, n in enumerate(size)]
         return tuple(
