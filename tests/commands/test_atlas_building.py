@@ -21,7 +21,7 @@ def pair(tmp_path_factory):
 
 def test_one_case_with_a_large_margin_is_padded(pair):
     built = build([pair], sample=6, margin_mm=30.0, workers=1)
-    assert built.case == "a"
+    assert built.image.case == "a"
     assert built.region.shape == built.array.shape == built.label.shape
     # The head's lower end is 42 mm below the ears, the margin plus the tumour reach there.
     size = np.ptp(np.argwhere(built.region), axis=0) + 1

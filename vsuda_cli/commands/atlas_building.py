@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
-from vsuda_cli.images.geometry import Affine, inverse, transform
+from vsuda_cli.images.geometry import Affine, Points, inverse, transform
 from vsuda_cli.images.pictures import Picture, contact_sheet
 from vsuda_cli.images.registration import (
     Registration,
@@ -34,11 +34,16 @@ Pair = tuple[CaseFile, Path]
 class BuiltAtlas:
     """The chosen case: image and region of interest (1 inside) on one grid, RAS mm."""
 
-    case: str
+    image: CaseFile
     array: NDArray[np.float32]
     region: NDArray[np.uint8]
     label: NDArray[np.uint8]
     affine: Affine
+
+    @property
+    def region_corners_mm(self) -> Points:
+        """The corners (8, 3) of the region of interest."""
+        return cropping.region_corners(self.region, self.affine)
 
 
 def build(
@@ -100,7 +105,7 @@ def choose(
 
 def compare(one: CaseFile, other: CaseFile) -> JobResult:
     """Register one case to another; the record holds their similarity."""
-    found = register_right(one.path, _template(one), _template(other))
+    found = register_right(one.path, read_template(one), read_template(other))
     return JobResult((), {"similarity": found.similarity})
 
 
@@ -116,12 +121,7 @@ def ear_boxes(image: CaseFile, label_path: Path, atlas: CaseFile) -> JobResult:
     array, affine = cropping.to_canonical(label.array, label.affine)
     if not array.any():
         raise VsudaError(label_path, "marks nothing", "give label maps of both ears")
-    scan, template = _template(image), _template(atlas)
-    if image == atlas:
-        right = Registration(np.eye(4), 1.0, "itself")
-    else:
-        right = register_right(image.path, scan, template)
-    left = register_left(image.path, scan, template, right)
+    right, left = both_ears(image, read_template(image), atlas)
     atlas_volume = load_image(atlas.path)
     _, atlas_affine = cropping.to_canonical(atlas_volume.array, atlas_volume.affine)
     boxes = []
@@ -132,16 +132,35 @@ def ear_boxes(image: CaseFile, label_path: Path, atlas: CaseFile) -> JobResult:
     return JobResult((), {"boxes": boxes})
 
 
-def picture(built: BuiltAtlas) -> bytes:
-    """Return a PNG of the atlas with its region (1) and its own labels (2 and up) outlined."""
-    shown = np.where(built.label > 0, built.label + 1, built.region).astype(np.uint8)
-    spacing = np.linalg.norm(built.affine[:3, :3], axis=0)
-    return contact_sheet([Picture(built.case, built.array, spacing, shown)], 1)
+def both_ears(
+    image: CaseFile, scan: Template, atlas: CaseFile
+) -> tuple[Registration, Registration]:
+    """Register a scan's right and left ear to another scan, which may be the same one."""
+    template = read_template(atlas)
+    if image == atlas:
+        right = Registration(np.eye(4), 1.0, "itself")
+    else:
+        right = register_right(image.path, scan, template)
+    return right, register_left(image.path, scan, template, right)
 
 
-def _template(image: CaseFile) -> Template:
+def read_template(image: CaseFile) -> Template:
+    """Load a scan for registration."""
     volume = load_image(image.path)
     return make_template(*cropping.to_canonical(volume.array, volume.affine))
+
+
+def picture(built: BuiltAtlas, target: tuple[str, NDArray[np.float32]] | None = None) -> bytes:
+    """Return a PNG of the atlas with its region (1) and its own labels (2 and up) outlined.
+
+    `target`, a case and its image on the atlas' grid, is shown below with the same outlines: there
+    one sees whether it lies where the atlas does.
+    """
+    shown = np.where(built.label > 0, built.label + 1, built.region).astype(np.uint8)
+    spacing = np.linalg.norm(built.affine[:3, :3], axis=0)
+    images = [(built.image.case, built.array), *([] if target is None else [target])]
+    pictures = [Picture(case, array, spacing, shown) for case, array in images]
+    return contact_sheet(pictures, 1)
 
 
 def _is_right(points: NDArray[np.float64], right: Registration, left: Registration) -> bool:
@@ -171,4 +190,4 @@ def _with_box(
     region = np.zeros(padded.shape, dtype=np.uint8)
     a, b = first - start, last - start + 1
     region[a[0] : b[0], a[1] : b[1], a[2] : b[2]] = 1
-    return BuiltAtlas(image.case, padded, region, padded_label, new_affine)
+    return BuiltAtlas(image, padded, region, padded_label, new_affine)

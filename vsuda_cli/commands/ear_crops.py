@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vsuda_cli.commands.crop_records import read_record, record_of, write_record
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
-from vsuda_cli.images.geometry import Affine, corners, inverse, transform
+from vsuda_cli.images.geometry import Affine, inverse, transform
 from vsuda_cli.images.registration import (
     Registration,
     Template,
@@ -69,10 +69,9 @@ def load_atlas(atlas: Path, roi: Path) -> Atlas:
         raise VsudaError(roi, f"is on another grid than {atlas.name}", "make both with vsuda atlas")
     if not region.array.any():
         raise VsudaError(roi, "marks no voxel", "mark the right ear's region with 1")
-    index = np.argwhere(region.array)
-    box = corners(index.min(axis=0) - 0.5, index.max(axis=0) + 0.5)
     array, affine = cropping.to_canonical(image.array, image.affine)
-    return Atlas(make_template(array, affine), transform(region.affine, box))
+    corners_mm = cropping.region_corners(region.array, region.affine)
+    return Atlas(make_template(array, affine), corners_mm)
 
 
 def crop_outputs(out: Path, case: CaseFile, sides: Sequence[str], labelled: bool) -> list[Path]:

@@ -47,6 +47,12 @@ def bounding_box(
     return _triple(low), _triple(size)
 
 
+def region_corners(region: NDArray[Any], affine: Affine) -> NDArray[np.float64]:
+    """Return the corners (8, 3) in mm of the box of voxels around a mask, which is not empty."""
+    index = np.argwhere(region)
+    return transform(affine, corners(index.min(axis=0) - 0.5, index.max(axis=0) + 0.5))
+
+
 def resize_box(
     start: Sequence[int], size: Sequence[int], wanted: Sequence[int]
 ) -> tuple[int, int, int]:
