@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 from synthetic_head import LEFT_MM, RIGHT_MM, SHAPE, head
 
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.images.geometry import transform
+from vsuda_cli.images.geometry import transform, translation
 from vsuda_cli.images.registration import (
     implausible,
     make_template,
@@ -51,6 +51,17 @@ def test_both_ears_of_a_moved_head_of_another_contrast(atlas, move):
     left = register_left("a", scan, atlas, right)
     assert error_mm(left.to_atlas, move, LEFT_MM) < 5
     assert np.linalg.det(left.to_atlas[:3, :3]) < 0
+
+
+def test_borders_without_a_signal_do_not_matter():
+    image, _, affine = head("T1")
+    padding = ((3, 1), (0, 7), (2, 20))
+    padded_affine = affine @ translation(-np.array([before for before, _ in padding], float))
+    padded = make_template(np.pad(image, padding), padded_affine)
+    bare = make_template(image, affine)
+    for one, other in ((padded.coarse, bare.coarse), (padded.fine, bare.fine)):
+        assert np.array_equal(one.array, other.array)
+        assert one.affine == pytest.approx(other.affine, abs=1e-9)
 
 
 def test_another_world_origin_does_not_matter(atlas):

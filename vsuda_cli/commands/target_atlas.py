@@ -1,7 +1,7 @@
 """The atlas in the target's contrast: a typical unlabelled scan in the atlas' place.
 
 Between contrasts one registration of thin slabs can be off by more than a centimetre; within a
-contrast it seldom is by half. So every target scan is registered to the atlas and to the most
+contrast that is rare. So every target scan is registered to the atlas and to the most
 typical target scan, and where the latter lies in the atlas is what most of these detours agree on.
 """
 
@@ -24,7 +24,7 @@ from vsuda_cli.io.workers import run
 
 logger = logging.getLogger(__name__)
 
-# Detours that lie further apart agree on nothing; on real thin slabs it was 4 mm.
+# Detours that lie further apart agree on nothing; on real thin slabs it was 5 mm.
 LARGEST_SPREAD_MM = 12.0
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.affine_search import refine
 from vsuda_cli.images.coarse_search import improve, rank_starts
-from vsuda_cli.images.geometry import Affine, inverse, reflection
+from vsuda_cli.images.geometry import Affine, inverse, reflection, translation
 from vsuda_cli.images.similarity import Level, make_level, similarity
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,16 @@ class Registration:
 
 
 def make_template(array: NDArray[np.float32], affine: Affine) -> Template:
-    """Prepare a volume (canonical axis order) for registration."""
+    """Prepare a volume (canonical axis order) for registration.
+
+    Borders without a signal, as of an atlas that is padded to hold its region, are cut off: volumes
+    and middles, by which the search goes, are those of the anatomy.
+    """
+    signal = array != 0
+    if signal.any():
+        box = ndimage.find_objects(signal.astype(np.uint8))[0]
+        start = np.array([side.start for side in box], dtype=np.float64)
+        array, affine = np.ascontiguousarray(array[box]), affine @ translation(start)
     return Template(make_level(array, affine, COARSE_MM), make_level(array, affine, FINE_MM))
 
 
