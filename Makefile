@@ -34,7 +34,7 @@ CHAIN = OMP_NUM_THREADS=1 MAKEFLAGS= $(MAKE) --no-print-directory -f examples/pa
   EPOCHS_2D='8 last' EPOCHS_3D='4 last' SEGMENT='--epochs 14 $(PATCH)' TEACH='$(PATCH)' \
   CURVE='$(RANGES)' \
   ADAPT='--set structure_share=0.5 --set lesion_copies=2 --set exclude_by_intensity=true $(RANGES)' \
-  POSTPROCESS=--one-sided
+  POSTPROCESS='--one-sided --snap'
 stages = $(addprefix $(DEMO)/work/done/,$(1))
 
 demo: $(VENV)/installed

@@ -65,7 +65,7 @@ def test_the_region_holds_the_right_ear_with_a_margin(source, run, tmp_path):
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
     folder = tmp_path_factory.mktemp("target")
-    for number, shift in enumerate(([5.0, 4, -3], [-4.0, 0, 4], [0.0, -6, 2])):
+    for number, shift in enumerate(([5.0, 4, -3], [-4.0, -6, 4])):
         image, _, affine = head("T2", translation(np.array(shift)), seed=10 + number)
         save_image(folder / f"t{number}_hrT2.nii.gz", image, affine)
     return folder
@@ -76,20 +76,17 @@ def test_a_target_scan_is_put_where_the_atlas_lies(source, target, run, tmp_path
     assert result.exit_code == 0, result.output
     chosen = json.loads(result.stdout)
     assert chosen["case"] == "c0"
-    assert chosen["target_case"] in ("t0", "t1", "t2")
+    assert chosen["target_case"] in ("t0", "t1")
     atlas_t1, atlas_t2 = (load_image(tmp_path / f"atlas_{tag}.nii.gz") for tag in ("ceT1", "hrT2"))
     assert same_grid(atlas_t1, atlas_t2)
     assert same_grid(atlas_t2, load_label(tmp_path / "atlas_ROI.nii.gz"))
     # The same head in T2 where the atlas has it in T1: away from borders the images are the same.
     wanted, _, affine = head("T2", seed=20)
-    inside = tuple(slice(20, -20) for _ in range(2)) + (slice(8, -8),)
+    inside = (slice(20, -20), slice(20, -20), slice(8, -8))
     start = np.rint(np.linalg.solve(atlas_t2.affine, affine)[:3, 3]).astype(int)
     box = tuple(slice(s, s + n) for s, n in zip(start, wanted.shape, strict=True))
     found = atlas_t2.array[box][inside]
     assert np.corrcoef(found.ravel(), wanted[inside].ravel())[0, 1] > 0.9
-    run(source, tmp_path / "two", "--target", target, "--workers", "2")
-    for name in ("atlas_hrT2.nii.gz", "atlas_ROI.nii.gz", "atlas.png"):
-        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_target_scans_like_the_source_are_refused(source, run, tmp_path):

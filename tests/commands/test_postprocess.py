@@ -239,3 +239,26 @@ def test_any_scan_gets_its_labels_back(tmp_path_factory, scan, seed):
     # Nothing in the ears' boxes is lost or moved, nothing appears outside of them.
     assert np.array_equal(back, kept)
     assert np.allclose(found.affine, affine, atol=1e-4)
+
+
+def test_outlines_snap_to_the_scan(data):
+    labels = truth()
+    scan = np.where(labels == 1, 0.4, 0.1) + np.where(labels == 2, 0.9, 0)
+    noise = np.random.default_rng(0).normal(0, 0.01, scan.shape)
+    save_image(data / "scans" / "a_hrT2.nii.gz", (scan + noise).astype(np.float32), AFFINE)
+    tight = labels.copy()
+    tight[30, 40:50, 3:9] = 0
+    tight[30:36, 49, 3:9] = 0
+    save_ears(data, tight)
+    call(data / "labels", data / "plain", "--like", data / "scans")
+    call(data / "labels", data / "snapped", "--like", data / "scans", "--snap")
+    plain = load_label(data / "plain" / "a_Label.nii.gz").array
+    snapped = load_label(data / "snapped" / "a_Label.nii.gz").array
+    assert np.array_equal(plain, tight)
+    # A noisy twentieth of the voxels at either end of a structure's intensities is not its own.
+    assert np.count_nonzero(snapped != labels) < 0.3 * np.count_nonzero(tight != labels)
+
+
+def test_snapping_needs_the_scans(data):
+    with pytest.raises(VsudaError, match="needs the scans' images"):
+        call(data / "labels", data / "out", "--snap")

@@ -65,6 +65,12 @@ def postprocess(
     fill_holes: Annotated[
         bool, typer.Option("--fill-holes", help="Fill background enclosed by a structure.")
     ] = False,
+    snap: Annotated[
+        bool,
+        typer.Option(
+            "--snap", help="Move outlines by up to 2 pixels to the scans' edges; with --like."
+        ),
+    ] = False,
     connectivity: Annotated[
         int, typer.Option("--connectivity", metavar="6|18|26", help="Neighbours of a voxel.")
     ] = 26,
@@ -78,7 +84,8 @@ def postprocess(
     Per ear: VS components whose centre lies more than 22.5 mm above the cochlea's centre are
     dropped, up being the world's z; then the largest component of each class is kept. A label map
     wider than 120 mm that is not named _R or _L holds both ears: each half is treated alone. With
-    --one-sided a subject keeps its largest tumour alone, as sporadic schwannomas are.
+    --one-sided a subject keeps its largest tumour alone, as sporadic schwannomas are. With --snap
+    outlines then move to where the scan shows edges: a voxel belongs to the side it resembles.
 
     Example: vsuda postprocess predictions/fused final --like target_validation
     """
@@ -103,6 +110,8 @@ def postprocess(
         if max_distance_mm is not None:
             problem, remedy = f"{lacks} distance is about", "leave --max-distance-mm away"
             raise VsudaError(f"--classes {classes}", problem, remedy)
+    if snap and like is None:
+        raise VsudaError("--snap", "needs the scans' images", "give their folder as --like")
     if one_sided and CLASSES[0] not in names:
         problem = f"lacks {CLASSES[0]}, which --one-sided is about"
         raise VsudaError(f"--classes {classes}", problem, "name it, or leave --one-sided away")
@@ -135,7 +144,7 @@ def postprocess(
     for case, parts in groups.items():
         written = [case] if like else [part.case for part in parts]
         paths = tuple(output_path(out, name, "Label") for name in written)
-        jobs.append(Job(case, paths, (parts, scans.get(case), paths, rules, one_sided)))
+        jobs.append(Job(case, paths, (parts, scans.get(case), paths, rules, one_sided, snap)))
     finish(run_cases("Cleaning", jobs, clean_case, options))
 
 
@@ -160,12 +169,17 @@ def clean_case(
     paths: tuple[Path, ...],
     rules: "Rules",
     one_sided: bool,
+    snap: bool,
 ) -> "JobResult":
-    """Clean the label maps of one subject into `paths`; with a scan, merge them on its grid."""
+    """Clean the label maps of one subject into `paths`; with a scan, merge them on its grid.
+
+    With `snap` their outlines move there to the scan's edges.
+    """
     from vsuda_cli.images import components
     from vsuda_cli.images.one_sided import keep_one_tumour
+    from vsuda_cli.images.outlines import snap_outlines
     from vsuda_cli.io.batch import JobResult
-    from vsuda_cli.io.nifti import load_label, save_label
+    from vsuda_cli.io.nifti import load_image, load_label, save_label
 
     maps, removals, remarks = [], [], []
     for part in parts:
@@ -185,7 +199,11 @@ def clean_case(
         for path, (labels, affine) in zip(paths, maps, strict=True):
             save_label(path, labels, affine)
     else:
-        _merge(parts, maps, scan, paths[0])
+        merged, affine = _merge(parts, maps, scan)
+        if snap:
+            volume = load_image(scan)
+            merged = snap_outlines(merged, volume.array, volume.affine)
+        save_label(paths[0], merged, affine)
     notes, removed = [], []
     for part, gone, said in zip(parts, removals, remarks, strict=True):
         notes.append(f"{part.case}: " + "; ".join([*said, *_tell(gone)] or ["nothing removed"]))
@@ -197,16 +215,15 @@ def _merge(
     parts: "Sequence[CaseFile]",
     maps: "Sequence[tuple[Labels, Affine]]",
     scan: Path,
-    out: Path,
-) -> None:
-    """Put the label maps of both ears on their scan's grid."""
+) -> "tuple[Labels, Affine]":
+    """Return the label maps of both ears on their scan's grid, and its affine."""
     from functools import partial
 
     import numpy as np
 
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.images.cropping import place_back
-    from vsuda_cli.io.nifti import read_geometry, save_label
+    from vsuda_cli.io.nifti import read_geometry
 
     grid = read_geometry(scan)
     merged = np.zeros(grid.shape[:3], dtype=np.uint8)
@@ -217,7 +234,7 @@ def _merge(
         # Nothing new is to be seen where the other ear's crop found the same voxels before.
         if labels.any() and np.count_nonzero(merged) == before and not place().any():
             raise VsudaError(part.path, f"lies outside {scan}", "check that they belong together")
-    save_label(out, merged, grid.affine)
+    return merged, grid.affine
 
 
 def _tell(removed: "Sequence[Removal]") -> list[str]:
