@@ -109,6 +109,22 @@ def test_the_wanted_share_of_patches_is_centred_on_labels() -> None:
     assert abs(shares[1.0][1] - 0.5) < 0.15
 
 
+@pytest.mark.parametrize(("spread", "first", "last"), [(0.0, 10, 10), (0.5, 5, 15), (1.0, 0, 20)])
+def test_a_labelled_voxel_lies_in_the_wanted_part_of_its_patch(
+    spread: float, first: int, last: int
+) -> None:
+    label = torch.zeros((80, 80, 80), dtype=torch.uint8)
+    label[40, 40, 40] = 1
+    one = Item("a", torch.zeros(1, 80, 80, 80), label, 1.0)
+    augmentation = dataclasses.replace(STILL, foreground=1.0, foreground_spread=spread)
+    sampler = PatchSampler([one], (21, 21, 21), 1, augmentation, 0, CPU)
+    drawn = [sampler.draw()[1] for _ in range(120)]
+    places = torch.cat([labels[0].nonzero() for labels in drawn if labels is not None])
+    assert len(places) >= 0.9 * 120
+    assert abs(int(places.min()) - first) <= 1
+    assert abs(int(places.max()) - last) <= 1
+
+
 def test_a_label_map_without_labels_gives_patches_all_the_same() -> None:
     empty = Item("a", torch.zeros(1, 4, 4, 4), torch.zeros((4, 4, 4), dtype=torch.uint8), 1.0)
     labels = PatchSampler([empty], (2, 2, 2), 1, STILL, 0, CPU).draw()[1]
