@@ -46,3 +46,11 @@ def test_an_empty_label_map_is_refused(pair, tmp_path):
     case = CaseFile("b", "ceT1", tmp_path / "b_ceT1.nii.gz")
     with pytest.raises(VsudaError, match="marks nothing"):
         ear_boxes(case, tmp_path / "b_Label.nii.gz", case)
+
+
+def test_why_no_two_cases_fit_is_said(pair, tmp_path):
+    whole = pair[0].path.read_bytes()
+    (tmp_path / "b_ceT1.nii.gz").write_bytes(whole[: len(whole) // 2])
+    damaged = CaseFile("b", "ceT1", tmp_path / "b_ceT1.nii.gz")
+    with pytest.raises(VsudaError, match=r"no two cases .*b_ceT1.*truncated"):
+        choose([pair[0], damaged], 6, 1)

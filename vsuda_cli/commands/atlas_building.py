@@ -88,16 +88,18 @@ def choose(
     for (i, one), (j, other) in itertools.combinations(enumerate(picked), 2):
         jobs.append(Job(f"{i} {j}", (), (one, other)))
     table = np.zeros((len(picked), len(picked)))
+    failures: list[str] = []
     for job, result in run(jobs, compare, workers, dask):
         i, j = (int(part) for part in job.case.split())
         if isinstance(result, Failure):
             logger.debug("%s", result.message)
+            failures.append(result.message)
         else:
             table[i, j] = table[j, i] = result.record["similarity"]
     if not table.any():
         raise VsudaError(
             picked[0].path.parent,
-            "holds no two cases that can be registered to each other",
+            f"holds no two cases that can be registered to each other ({min(failures)})",
             "look at the images with vsuda check",
         )
     return picked[ears.most_typical(table)]
