@@ -1,6 +1,5 @@
 """`vsuda atlas`: make the atlas that `vsuda crop` registers to."""
 
-import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +23,7 @@ def atlas(
         typer.Option("--labels", help="Folder of label maps, if they are not beside the images."),
     ] = None,
     target: Annotated[
-        Path | None,
+        str | None,
         typer.Option("--target", help="Unlabelled scans: an atlas of their contrast too."),
     ] = None,
     sample: Annotated[
@@ -56,8 +55,9 @@ def atlas(
     console.set_up_logging(options.quiet, options.verbose)
     pairs = labelled_images(source, labels)
     targets = [] if target is None else find_images(target)
-    for path in itertools.chain(*((image.path, label) for image, label in pairs)):
-        read_geometry(path)
+    for image, label in pairs:
+        read_geometry(image.path)
+        read_geometry(label)
     for image in targets:
         read_geometry(image.path)
     tag = _one_tag(source, [image for image, _ in pairs])

@@ -2,9 +2,10 @@
 
 import itertools
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,21 +58,36 @@ def build(
     chosen = choose([image for image, _ in pairs], sample, workers, dask)
     logger.info("the most typical case is %s", chosen.case)
     jobs = [Job(image.case, (), (image, label, chosen)) for image, label in pairs]
-    boxes = []
-    for job, result in run(jobs, ear_boxes, workers, dask):
-        if isinstance(result, Failure):
-            logger.warning("%s", result.message)
-        else:
-            boxes.append((job.case, result.record["boxes"]))
+    boxes = gather(jobs, ear_boxes, "boxes", workers, dask)
     if 2 * len(boxes) < len(pairs):
         raise VsudaError(
             chosen.path,
             f"only {len(boxes)} of {len(pairs)} cases could be registered to it",
             "look at the source images with vsuda check",
         )
-    every = np.array([box for _, both in sorted(boxes) for box in both])
+    every = np.array([box for both in boxes for box in both])
     label = next(path for image, path in pairs if image == chosen)
     return _with_box(chosen, label, every[:, 0].min(axis=0), every[:, 1].max(axis=0), margin_mm)
+
+
+def gather(
+    jobs: Sequence[Job],
+    work: Callable[..., JobResult],
+    key: str,
+    workers: int,
+    dask: str | None,
+) -> list[Any]:
+    """Run jobs; return what their records hold under `key`, sorted by case, without failures.
+
+    Workers finish in any order, on which sums over the results must not depend.
+    """
+    found = []
+    for job, result in run(jobs, work, workers, dask):
+        if isinstance(result, Failure):
+            logger.warning("%s", result.message)
+        else:
+            found.append((job.case, result.record[key]))
+    return [value for _, value in sorted(found, key=lambda pair: pair[0])]
 
 
 def choose(

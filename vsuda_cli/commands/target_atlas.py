@@ -1,8 +1,8 @@
 """The atlas in the target's contrast: a typical unlabelled scan in the atlas' place.
 
 Between contrasts one registration of thin slabs can be off by more than a centimetre; within a
-contrast that is rare. So every target scan is registered to the atlas and to the most
-typical target scan, and where the latter lies in the atlas is what most of these detours agree on.
+contrast that is rare. So every target scan is registered to the atlas and to the most typical
+target scan, and where the latter lies in the atlas is what most of these detours agree on.
 """
 
 import logging
@@ -11,16 +11,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vsuda_cli.commands.atlas_building import BuiltAtlas, both_ears, choose, read_template
+from vsuda_cli.commands.atlas_building import (
+    BuiltAtlas,
+    both_ears,
+    choose,
+    gather,
+    read_template,
+)
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping
 from vsuda_cli.images.consensus import consensus
 from vsuda_cli.images.geometry import inverse
 from vsuda_cli.images.resampling import resample_to_grid
-from vsuda_cli.io.batch import Failure, Job, JobResult
+from vsuda_cli.io.batch import Job, JobResult
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import load_image
-from vsuda_cli.io.workers import run
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +47,12 @@ def build_target(
     chosen = choose(images, sample, workers, dask)
     logger.info("the most typical target case is %s", chosen.case)
     jobs = [Job(image.case, (), (image, atlas.image, chosen)) for image in images]
-    found = []
-    for job, result in run(jobs, detours, workers, dask):
-        if isinstance(result, Failure):
-            logger.warning("%s", result.message)
-        else:
-            found.append((job.case, result.record["detours"]))
+    found = gather(jobs, detours, "detours", workers, dask)
     remedy = "look at the target scans with vsuda check, or leave --target away"
     if 2 * len(found) < len(images):
         problem = f"only {len(found)} of {len(images)} target scans could be registered"
         raise VsudaError(chosen.path, problem, remedy)
-    # Sorted: workers finish in any order, and sums depend on it.
-    every = [one for _, both in sorted(found, key=lambda pair: pair[0]) for one in both]
+    every = [one for both in found for one in both]
     to_target, spread_mm = consensus(every, atlas.region_corners_mm)
     logger.info("%d detours from the atlas to it lie %.1f mm apart", len(every), spread_mm)
     if spread_mm > LARGEST_SPREAD_MM:
