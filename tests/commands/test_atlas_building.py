@@ -1,7 +1,10 @@
 """One case is its own atlas; boxes beyond the field of view pad it."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from synthetic_head import head
 
 from vsuda_cli.commands.atlas_building import build, choose, ear_boxes, picture
@@ -26,7 +29,13 @@ def test_one_case_with_a_large_margin_is_padded(pair):
     # The head's lower end is 42 mm below the ears, the margin plus the tumour reach there.
     size = np.ptp(np.argwhere(built.region), axis=0) + 1
     assert (size * (2, 2, 2.5) >= (2 * 30 + 20, 2 * 30 + 9, 2 * 30 + 9)).all()
-    assert picture(built).startswith(b"\x89PNG")
+    alone, beside = (
+        Image.open(io.BytesIO(picture(built, target))) for target in (None, ("t", built.array))
+    )
+    assert beside.width == 2 * alone.width
+    assert beside.crop((alone.width, 20, *beside.size)).tobytes() == (
+        beside.crop((0, 20, *alone.size)).tobytes()
+    )
 
 
 def test_every_structure_has_a_box_on_the_right(pair):

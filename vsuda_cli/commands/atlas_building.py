@@ -171,14 +171,14 @@ def read_template(image: CaseFile) -> Template:
 def picture(built: BuiltAtlas, target: tuple[str, NDArray[np.float32]] | None = None) -> bytes:
     """Return a PNG of the atlas with its region (1) and its own labels (2 and up) outlined.
 
-    `target`, a case and its image on the atlas' grid, is shown below with the same outlines: there
+    `target`, a case and its image on the atlas' grid, is shown beside it, outlined alike: there
     one sees whether it lies where the atlas does.
     """
     shown = np.where(built.label > 0, built.label + 1, built.region).astype(np.uint8)
     spacing = np.linalg.norm(built.affine[:3, :3], axis=0)
     images = [(built.image.case, built.array), *([] if target is None else [target])]
     pictures = [Picture(case, array, spacing, shown) for case, array in images]
-    return contact_sheet(pictures, 1)
+    return contact_sheet(pictures, len(pictures))
 
 
 def _is_right(points: NDArray[np.float64], right: Registration, left: Registration) -> bool:
