@@ -49,12 +49,11 @@ def _snap(inside: Mask, free: Mask, image: Image, through: int) -> Mask:
     """Move one structure's outline within the `free` voxels; all arrays (X, Y, Z)."""
     least = LEAST_CONTRAST * float(image[inside].std())
     sigma = [0.0 if axis == through else WIDTH for axis in range(3)]
-    cross = ndimage.generate_binary_structure(3, 1)
     # Neighbours within the slice alone.
-    cross[tuple(slice(None) if axis == through else 1 for axis in range(3))] = False
-    cross[1, 1, 1] = True
+    cross = np.expand_dims(ndimage.generate_binary_structure(2, 1), through)
+    everything = ndimage.gaussian_filter(image, sigma)
     for _ in range(STEPS):
-        mean_in, mean_out = _local_means(image, inside, sigma)
+        mean_in, mean_out = _local_means(image, everything, inside, sigma)
         clear = np.abs(mean_in - mean_out) > least
         alike = np.abs(image - mean_in) < np.abs(image - mean_out)
         outer = ndimage.binary_dilation(inside, cross) & ~inside & free
@@ -63,11 +62,15 @@ def _snap(inside: Mask, free: Mask, image: Image, through: int) -> Mask:
     return inside
 
 
-def _local_means(image: Image, inside: Mask, sigma: list[float]) -> tuple[Image, Image]:
-    """Return the Gaussian means (X, Y, Z) of the image's voxels inside, and of those outside."""
+def _local_means(
+    image: Image, everything: Image, inside: Mask, sigma: list[float]
+) -> tuple[Image, Image]:
+    """Return the Gaussian means (X, Y, Z) of the image's voxels inside, and of those outside.
+
+    `everything` is that of all voxels.
+    """
     weight = ndimage.gaussian_filter(inside.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(inside, image, 0).astype(np.float32), sigma)
-    everything = ndimage.gaussian_filter(image.astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(image * inside, sigma)
     least = np.float32(1e-6)
     mean_in = total / np.maximum(weight, least)
     mean_out = (everything - total) / np.maximum(1 - weight, least)
