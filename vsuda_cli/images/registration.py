@@ -11,7 +11,8 @@ from scipy.spatial.transform import Rotation
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.affine_search import refine
 from vsuda_cli.images.coarse_search import improve, rank_starts
-from vsuda_cli.images.geometry import Affine, inverse, reflection, translation
+from vsuda_cli.images.cropping import cut_box
+from vsuda_cli.images.geometry import Affine, inverse, reflection
 from vsuda_cli.images.similarity import Level, make_level, similarity
 
 logger = logging.getLogger(__name__)
@@ -70,8 +71,8 @@ def make_template(array: NDArray[np.float32], affine: Affine) -> Template:
     signal = array != 0
     if signal.any():
         box = ndimage.find_objects(signal.astype(np.uint8))[0]
-        start = np.array([side.start for side in box], dtype=np.float64)
-        array, affine = np.ascontiguousarray(array[box]), affine @ translation(start)
+        start, size = zip(*((side.start, side.stop - side.start) for side in box), strict=True)
+        array, affine = cut_box(array, affine, start, size)
     return Template(make_level(array, affine, COARSE_MM), make_level(array, affine, FINE_MM))
 
 

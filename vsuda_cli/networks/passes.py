@@ -102,8 +102,8 @@ def in_windows(
     """Return a network's output for (1, 1, X, Y, Z), put together from blended windows.
 
     As many windows go through at once as have `at_once` voxels, but one at least; None: as many as
-    suit the device. Where an image is
-    smaller than a window there are zeros around it, as around training patches.
+    suit the device. Where an image is smaller than a window there are zeros around it, as around
+    training patches.
     """
     # Here, for MONAI takes longer to import than torch.
     from monai.inferers import sliding_window_inference
