@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vsuda_cli import console
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
 from vsuda_cli.images.geometry import Affine, Points, inverse, transform
@@ -82,12 +83,22 @@ def gather(
     Workers finish in any order, on which sums over the results must not depend.
     """
     found = []
-    for job, result in run(jobs, work, workers, dask):
+    for job, result in _shown(jobs, work, workers, dask):
         if isinstance(result, Failure):
             logger.warning("%s", result.message)
         else:
             found.append((job.case, result.record[key]))
     return [value for _, value in sorted(found, key=lambda pair: pair[0])]
+
+
+def _shown(
+    jobs: Sequence[Job], work: Callable[..., JobResult], workers: int, dask: str | None
+) -> Iterator[tuple[Job, JobResult | Failure]]:
+    """Run jobs with a progress bar."""
+    with console.progress("Registering", len(jobs)) as bar:
+        for job, result in run(jobs, work, workers, dask):
+            yield job, result
+            bar.advance()
 
 
 def choose(
@@ -105,7 +116,7 @@ def choose(
         jobs.append(Job(f"{i} {j}", (), (one, other)))
     table = np.zeros((len(picked), len(picked)))
     failures: list[str] = []
-    for job, result in run(jobs, compare, workers, dask):
+    for job, result in _shown(jobs, compare, workers, dask):
         i, j = (int(part) for part in job.case.split())
         if isinstance(result, Failure):
             logger.debug("%s", result.message)
