@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from vsuda_cli.commands.atlas import atlas
 from vsuda_cli.commands.crop import crop
+from vsuda_cli.commands.ear_crops import load_atlas
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.cropping import place_back, world_points
 from vsuda_cli.images.geometry import translation
@@ -72,6 +73,22 @@ def crops(data, run):
     result = run(data / "scans", out, "--labels", data / "labels", "--json")
     assert result.exit_code == 0
     return out, [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("image", "region", "problem"),
+    [
+        (np.ones((4, 4, 4)), np.ones((4, 4, 4)), "atlas_ceT1.nii.gz: is a constant image"),
+        (np.arange(64).reshape(4, 4, 4), np.zeros((4, 4, 4)), "atlas_ROI.nii.gz: marks no voxel"),
+        (np.arange(64).reshape(4, 4, 4), np.ones((4, 4, 5)), "ROI.nii.gz: is on another grid"),
+    ],
+)
+def test_an_atlas_that_shows_or_marks_nothing_is_refused(tmp_path, image, region, problem):
+    paths = tmp_path / "atlas_ceT1.nii.gz", tmp_path / "atlas_ROI.nii.gz"
+    save_image(paths[0], image.astype(np.float32), np.eye(4))
+    save_label(paths[1], region.astype(np.uint8), np.eye(4))
+    with pytest.raises(VsudaError, match=problem):
+        load_atlas(*paths)
 
 
 def test_no_labelled_voxel_is_cut(crops):

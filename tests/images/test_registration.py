@@ -97,14 +97,19 @@ def test_the_same_input_gives_the_same_numbers(atlas):
     assert one.similarity == other.similarity
 
 
-@pytest.mark.parametrize("kind", ["noise", "constant"])
-def test_what_is_no_head_is_refused(atlas, kind):
-    image, _, affine = head("T2")
-    shape = SHAPE
-    noise = np.random.default_rng(0).random(shape, dtype=np.float32)
-    wrong = noise if kind == "noise" else np.ones_like(image)
-    with pytest.raises(VsudaError, match="could not be registered"):
-        register_right("noise", make_template(wrong, affine), atlas)
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        (np.random.default_rng(0).random(SHAPE, dtype=np.float32), "similarity"),
+        (np.ones(SHAPE, dtype=np.float32), "the same value"),
+        (np.zeros(SHAPE, dtype=np.float32), "the same value"),
+    ],
+    ids=["noise", "ones", "zeros"],
+)
+def test_what_is_no_head_is_refused(atlas, wrong, reason):
+    _, _, affine = head("T2")
+    with pytest.raises(VsudaError, match=f"could not be registered.*{reason}"):
+        register_right("scan", make_template(wrong, affine), atlas)
 
 
 def test_mirroring_keeps_places_true(atlas):

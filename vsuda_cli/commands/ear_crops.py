@@ -67,6 +67,8 @@ def load_atlas(atlas: Path, roi: Path) -> Atlas:
     image, region = load_image(atlas), load_label(roi)
     if not same_grid(image, region):
         raise VsudaError(roi, f"is on another grid than {atlas.name}", "make both with vsuda atlas")
+    if image.array.min() == image.array.max():
+        raise VsudaError(atlas, "is a constant image", "give the image of a typical head")
     if not region.array.any():
         raise VsudaError(roi, "marks no voxel", "mark the right ear's region with 1")
     array, affine = cropping.to_canonical(image.array, image.affine)

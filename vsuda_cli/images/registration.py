@@ -93,7 +93,8 @@ def register_right(where: object, scan: Template, atlas: Template) -> Registrati
     rough = [improve(scan.coarse, atlas.coarse, start) for start in starts]
     numbered = sorted(enumerate(rough, 1), key=lambda item: -item[1][1])
     best: Registration | None = None
-    reason = "no start overlaps the atlas"
+    uniform = np.ptp(scan.coarse.array) == 0
+    reason = "all its voxels have the same value" if uniform else "no start overlaps the atlas"
     for number, (start, rough_value) in numbered[:MOST_REFINED]:
         if rough_value < LEAST_SIMILARITY:
             reason = f"the similarity is {rough_value:.3f}, below {LEAST_SIMILARITY}"
