@@ -177,8 +177,8 @@ class SegmenterSettings(Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmentationSettings(SegmenterSettings):
-    """Supervised training, and self-training."""
+class SelfTrainingSettings(SegmenterSettings):
+    """What learns from --pseudo-labels of unlabelled crops, too."""
 
     # Least probability of a voxel's class for it to count as a pseudo-label [ours].
     pseudo_confidence: float = 0.8
@@ -189,7 +189,12 @@ class SegmentationSettings(SegmenterSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class MeanTeacherSettings(SegmenterSettings):
+class SegmentationSettings(SelfTrainingSettings):
+    """Supervised training, and self-training."""
+
+
+@dataclasses.dataclass(frozen=True)
+class MeanTeacherSettings(SelfTrainingSettings):
     """Mean teacher [mt]."""
 
     epochs: int = 100

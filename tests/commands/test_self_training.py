@@ -67,7 +67,7 @@ def test_where_no_label_ever_lies_unlabelled_crops_teach_background(
     taught = tmp_path / "taught"
     done("mt-train", source, target, taught, SEGMENTER, margin, "--init", run)
     rows = [json.loads(line) for line in Run(taught).metrics.read_text().splitlines()]
-    assert all(row["background"] > 0 for row in rows if "consistency" in row)
+    assert all(row["known"] > 0 for row in rows if "consistency" in row)
 
 
 def test_what_no_structure_looks_like_teaches_background(crops: Path, tmp_path: Path) -> None:
@@ -152,6 +152,31 @@ def test_lesions_are_grafted_into_the_ear_that_has_none(two_ears: Path, tmp_path
     assert first == again != without
 
 
+def test_a_mean_teacher_learns_from_guesses_and_grafts(two_ears: Path, tmp_path: Path) -> None:
+    source, target = two_ears / "source", two_ears / "target"
+    guessed = [RANGES, "--pseudo-labels", two_ears / "guesses"]
+    sure = [*guessed, "--set pseudo_confidence=0.3"]
+    first = ["--set validation_fraction=0 --init", two_ears / "run"]
+    weights = {}
+    for name, more in {
+        "plain": [RANGES],
+        "guessed": sure,
+        "grafted": [*guessed, GRAFTS],
+        "again": [*guessed, GRAFTS],
+    }.items():
+        run = tmp_path / name
+        said = done("mt-train", source, target, run, SEGMENTER, *first, *more).err
+        assert ("2 copies with one" in said) == (GRAFTS in more)
+        rows = [json.loads(line) for line in Run(run).metrics.read_text().splitlines()]
+        assert all(("known" in row) == (name != "plain") for row in rows if "consistency" in row)
+        assert bool(json.loads(Run(run).provenance.read_text())["data"]["pseudo_labels"]) == (
+            name != "plain"
+        )
+        weights[name] = Run(run).weights(1).read_bytes()
+    assert weights["grafted"] == weights.pop("again")
+    assert len(set(weights.values())) == 3
+
+
 def test_grafts_need_to_know_which_ears_have_no_lesion(two_ears: Path, tmp_path: Path) -> None:
     source, target, run = two_ears / "source", two_ears / "target", tmp_path / "run"
     sure = ["--pseudo-labels", two_ears / "guesses"]
@@ -176,7 +201,7 @@ def test_grafts_need_to_know_which_ears_have_no_lesion(two_ears: Path, tmp_path:
         ([*start, RANGES, "--unlabelled", one_ear, *sure], "has crops of both ears"),
         ([start[0], both, *start[2:], RANGES, "--unlabelled", target, *sure], "in both ears"),
         ([start[0], everywhere, *start[2:], RANGES, "--unlabelled", target, *sure], "no label is"),
-        (["mt-train", source, target, run, GRAFTS, "--init", two_ears / "run"], "is no setting"),
+        (["mt-train", source, target, run, SEGMENTER, RANGES, GRAFTS], "give --pseudo-labels"),
     ):
         refused = vsuda(*words)
         assert refused.code == 2

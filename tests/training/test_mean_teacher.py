@@ -197,14 +197,14 @@ def test_the_consistency_moves_the_student_but_its_gradient_not_the_teacher() ->
 def test_what_is_background_for_certain_is_learnt_as_such() -> None:
     objective = MeanTeacher(dataclasses.replace(TOY, consistency_weight=0.0), CPU)
     batch = toy_batch()
-    assert "background" not in objective.update(batch)
+    assert "known" not in objective.update(batch)
     label = torch.full((1, 16, 16, 4), 255, dtype=torch.uint8)
     batch["unlabelled_label"] = label
-    assert objective.update(batch)["background"] == 0  # nothing is known
+    assert objective.update(batch)["known"] == 0  # nothing is known
     label[:, :8] = 0
-    first = objective.update(batch)["background"].item()
+    first = objective.update(batch)["known"].item()
     for _ in range(30):
-        last = objective.update(batch)["background"].item()
+        last = objective.update(batch)["known"].item()
     assert 0 < last < 0.5 * first
 
 

@@ -16,13 +16,21 @@ if TYPE_CHECKING:
     from vsuda_cli.training.data import Item
 
 
-def pair_probabilities(images: Sequence[CaseFile], folder: Path | None) -> Labelled:
+def pair_probabilities(
+    images: Sequence[CaseFile], folder: Path | None, settings: config.SelfTrainingSettings
+) -> Labelled:
     """Return images with their probability maps in a folder; nothing without a folder.
 
-    Raises VsudaError naming an image that has none.
+    Raises VsudaError naming an image that has none, or a setting that lacks what it needs.
     """
     from vsuda_cli.io.cases import find_probabilities
 
+    if settings.lesion_grafts > 0 and folder is None:
+        problem = "has nothing that tells which crops have no lesion"
+        raise VsudaError("--set lesion_grafts", problem, "give --pseudo-labels")
+    if settings.lesion_grafts > 0 and not settings.structure_ranges:
+        problem = "has no intensities to draw lesions with"
+        raise VsudaError("--set lesion_grafts", problem, "give --set structure_ranges")
     if folder is None:
         return []
     maps = {file.case: file.path for file in find_probabilities(folder)}
@@ -34,7 +42,7 @@ def pair_probabilities(images: Sequence[CaseFile], folder: Path | None) -> Label
 
 
 def load_pseudo_labelled(
-    cases: Labelled, settings: config.SegmentationSettings, device: "torch.device"
+    cases: Labelled, settings: config.SelfTrainingSettings, device: "torch.device"
 ) -> list["Item"]:
     """Return unlabelled images with what their probability maps are sure of as labels."""
     from vsuda_cli.training.data import keep_near, load_pseudo_item
@@ -100,7 +108,7 @@ def with_known_labels(
 
 
 def with_lesions_grafted(
-    pseudo: list["Item"], labelled: list["Item"], settings: config.SegmentationSettings
+    pseudo: list["Item"], labelled: list["Item"], settings: config.SelfTrainingSettings
 ) -> tuple[list["Item"], list["Item"], list[int]]:
     """Tell the pseudo-labelled crops that have no lesion, and give copies of them one.
 

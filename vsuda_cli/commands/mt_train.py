@@ -20,6 +20,13 @@ def mt_train(
         str | None,
         typer.Option("--validation", help="Labelled images to validate on, instead of a split."),
     ] = None,
+    pseudo_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudo-labels",
+            help="Folder of predict --probabilities on the unlabelled images, to learn from too.",
+        ),
+    ] = None,
     init: Annotated[
         Path | None,
         typer.Option("--init", help="Run whose best weights student and teacher start from."),
@@ -51,7 +58,9 @@ def mt_train(
     settings = segmenting.resolve_segmenter(MeanTeacherSettings, options, classes)
     cases = labelled_images(labelled)
     held_out = labelled_images(validation) if validation else []
-    real = [(image, None) for image in find_images(unlabelled)]
+    images = find_images(unlabelled)
+    real = [(image, None) for image in images]
+    guesses = known_labels.pair_probabilities(images, pseudo_labels, settings)
     device = begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)
@@ -59,30 +68,34 @@ def mt_train(
     data = {
         "labelled": digest(cases),
         "unlabelled": digest(real),
+        "pseudo_labels": digest(guesses),
         "validation": digest(held_out),
         "init": segmenting.weights_digest(init),
     }
 
     def make() -> Prepared:
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
-        target = load_items("Loading target images", real, settings.preprocessing, 1, device)
+        if guesses:
+            target = known_labels.load_pseudo_labelled(guesses, settings, device)
+        else:
+            target = load_items("Loading target images", real, settings.preprocessing, 1, device)
         objective = MeanTeacher(settings, device)
+        samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
         if settings.curve_share > 0:
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
-        if settings.marks_background:
+        if settings.lesion_grafts > 0:
+            found = known_labels.with_lesions_grafted(target, training, settings)
+            target, grafted, objective.lesions = found
+            samplers["grafted"] = segmenting.unlabelled_sampler(grafted, settings, device)
+        if guesses or settings.marks_background:
             target = known_labels.with_known_labels(target, training, settings)
         if init:
             segmenting.start_from(init, objective.network, settings)
             objective.start_from_student()
-        batches = Batches(
-            {
-                "labelled": segmenting.labelled_sampler(training, settings, device),
-                "unlabelled": segmenting.unlabelled_sampler(target, settings, device),
-            }
-        )
+        samplers["unlabelled"] = segmenting.unlabelled_sampler(target, settings, device)
         validate = segmenting.validation_of(lambda: objective.teacher, kept, settings, device)
-        return Prepared(objective, batches, validate, kept)
+        return Prepared(objective, Batches(samplers), validate, kept)
 
     train(
         run,

@@ -77,13 +77,8 @@ def seg_train(
         raise VsudaError("--set background_margin_mm", "has no images to mark", remedy)
     if pseudo_labels is not None and unlabelled is None:
         raise VsudaError("--pseudo-labels", "have no images", "give --unlabelled FOLDER")
-    if settings.lesion_grafts > 0 and pseudo_labels is None:
-        problem = "has nothing that tells which crops have no lesion"
-        raise VsudaError("--set lesion_grafts", problem, "give --pseudo-labels")
-    if settings.lesion_grafts > 0 and not settings.structure_ranges:
-        problem = "has no intensities to draw lesions with"
-        raise VsudaError("--set lesion_grafts", problem, "give --set structure_ranges")
-    guesses = known_labels.pair_probabilities([image for image, _ in real], pseudo_labels)
+    images = [image for image, _ in real]
+    guesses = known_labels.pair_probabilities(images, pseudo_labels, settings)
     device = begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)

@@ -51,7 +51,8 @@ class MeanTeacher(Segmentation):
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `labelled`, `labelled_label` and `unlabelled` (B, 1, X, Y, Z).
 
-        `unlabelled_label` (B, X, Y, Z), if there is one, says where these are background.
+        `unlabelled_label` (B, X, Y, Z), if there is one, holds what is known of these, 255 where
+        nothing is. Patches `grafted`, if there are any, are learnt from like labelled ones.
         """
         found = super().update(batch)
         self._updates += 1
@@ -63,7 +64,7 @@ class MeanTeacher(Segmentation):
         for who in ("student", "teacher"):
             shown[who] = augment_intensity(part["unlabelled"], ranges, self._generator)
         if "unlabelled_label" in part:
-            shown["background"] = part["unlabelled_label"]
+            shown["known"] = part["unlabelled_label"]
         return shown
 
     def _losses(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -73,8 +74,8 @@ class MeanTeacher(Segmentation):
             with torch.no_grad():
                 teacher = self._opinion(part["teacher"])
         losses["consistency"] = self._weight * (logits.softmax(dim=1) - teacher).square().mean()
-        if "background" in part:
-            losses["background"] = counted_cross_entropy(logits, part["background"].long())
+        if "known" in part:
+            losses["known"] = counted_cross_entropy(logits, part["known"].long())
         return losses
 
     def _opinion(self, images: Tensor) -> Tensor:
