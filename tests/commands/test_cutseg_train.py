@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from command_line import contents, vsuda
 from safetensors.numpy import load_file
@@ -75,6 +76,18 @@ def test_without_coarse_targets_or_teacher_it_is_said(
     # The teacher counts.
     alone, taught = load_file(tmp_path / "run" / WEIGHTS), load_file(run / WEIGHTS)
     assert any((alone[key] != taught[key]).any() for key in alone)
+
+
+def test_the_segmenter_may_start_from_a_run(crops: Path, tmp_path: Path) -> None:
+    still = "--set learning_rate=1e-12 --set fine_tune_above_mm=3.0 --init"
+    done = vsuda(*words(crops, tmp_path / "run"), still, crops / "seg")
+    assert done.code == 0, done.err
+    assert "starting from " in done.err
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["init"]
+    start, end = load_file(crops / "seg" / WEIGHTS), load_file(tmp_path / "run" / WEIGHTS)
+    assert start
+    for key, values in start.items():
+        assert np.allclose(values, end[key], atol=1e-6), key
 
 
 def test_resuming_a_finished_run_changes_nothing(crops: Path, run: Path) -> None:

@@ -75,6 +75,7 @@ class Parts:
     settings: config.CutSegSettings
     translation: config.TranslationSettings
     teacher: "UNet2d5 | None"
+    init: Path | None
     device: "torch.device"
 
     def maker(
@@ -102,6 +103,8 @@ class Parts:
             if not fine_tuning:
                 models.pop("segmenter")
             checkpoint.load_weights(choose_weights(start, "best")[1], models)
+            if self.init is not None and not fine_tuning:
+                segmenting.start_from(self.init, objective.segmentation.network, stage)
 
             def validate() -> "Row":
                 """Score the segmenter on translations of the held-out sources."""

@@ -23,6 +23,10 @@ def cutseg_train(
         Path | None,
         typer.Option("--teacher", help="Segmentation run to agree with on real target images."),
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option("--init", help="Run whose best weights the segmenter starts from."),
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
@@ -57,8 +61,9 @@ def cutseg_train(
         "source": digest(labelled),
         "translation": segmenting.weights_digest(init_translation),
         "teacher": segmenting.weights_digest(teacher),
+        "init": segmenting.weights_digest(init),
     }
-    parts = cutseg_inputs.Parts(labelled, settings, translation, tutor, device)
+    parts = cutseg_inputs.Parts(labelled, settings, translation, tutor, init, device)
 
     coarse = cutseg_inputs.coarser_than(real, settings.fine_tune_above_mm)
     stages = [(run, settings, real, init_translation)]
