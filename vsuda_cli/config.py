@@ -105,9 +105,6 @@ class TranslationSettings(Training):
     betas: tuple[float, float] = (0.5, 0.999)
     base_channels: int = 64
     residual_blocks: int = 9
-    # Generators add to their input what they change, instead of drawing the image anew; they start
-    # by changing nothing. For sources that resemble the target already (method curve) [ours].
-    adds_to_input: bool = False
     discriminator_channels: int = 64
     discriminator_layers: int = 3
     cycle_weight: float = 10.0

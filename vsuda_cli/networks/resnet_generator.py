@@ -36,9 +36,6 @@ class ResnetGenerator(nn.Module):
     normalisation, ReLU; 4-7 and 8-11 convolution (128 and 256 channels at base 64), normalisation,
     ReLU, blur and halve; 12 + i residual block i. Without anti-aliasing the convolutions 4 and 8
     halve and the layers 7 and 11 do nothing, so that a number means the same layer in both.
-
-    With `adds_to_input` the image itself is added to what the tanh gives, clipped to [0, 1]: what
-    the network need not change it need not learn to draw, however small.
     """
 
     def __init__(
@@ -49,7 +46,6 @@ class ResnetGenerator(nn.Module):
         antialias: bool = False,
         in_channels: int = 1,
         out_channels: int = 1,
-        adds_to_input: bool = False,
     ) -> None:
         super().__init__()
         check_dims(dims)
@@ -57,7 +53,6 @@ class ResnetGenerator(nn.Module):
         self.in_channels = in_channels
         self.base_channels = base_channels
         self.blocks = blocks
-        self.adds_to_input = adds_to_input
         wide = 4 * base_channels
         layers: list[nn.Module] = [
             ReflectionPad(dims, (3, 1)),
@@ -89,14 +84,7 @@ class ResnetGenerator(nn.Module):
         multiples = (_MULTIPLE, _MULTIPLE, 1)[: self.dims]
         margins = margins_to_multiple(x.shape[2:], multiples)
         features, y = self._run(pad_reflect(2 * x - 1, margins), layers, len(self.layers))
-        y = crop(y, margins)
-        return (x + y).clamp(0, 1) if self.adds_to_input else (y + 1) / 2, features
-
-    def start_at_identity(self) -> None:
-        """Make a network that adds to its input return just that, until it has learnt more."""
-        last = self.layers[-2]
-        for values in last.parameters():
-            nn.init.zeros_(values)
+        return (crop(y, margins) + 1) / 2, features
 
     def encode(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
         """Return the outputs of the numbered `layers` for `x` in [0, 1], in rising order.

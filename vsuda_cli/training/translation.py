@@ -30,7 +30,6 @@ def build_generator(settings: TranslationSettings) -> ResnetGenerator:
         settings.base_channels,
         settings.residual_blocks,
         antialias=settings.method != "cyclegan",
-        adds_to_input=settings.adds_to_input,
     )
 
 
@@ -57,13 +56,8 @@ def initialised(
     device: torch.device,
     settings: TranslationSettings,
 ) -> Network:
-    """Draw a network's initial weights from `generator` and bring it to the device.
-
-    Generators that add to their input start by changing nothing.
-    """
+    """Draw a network's initial weights from `generator` and bring it to the device."""
     initialise_normal(network, generator)
-    if isinstance(network, ResnetGenerator) and network.adds_to_input:
-        network.start_at_identity()
     return made_fast(network.to(device), settings)
 
 
