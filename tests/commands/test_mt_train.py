@@ -51,7 +51,13 @@ def test_the_weights_are_the_teachers(crops: Path, tmp_path: Path) -> None:
     stood = [float(np.abs(still[k] - start[k]).max()) for k in kernels]
     assert max(stood) < max(moved)
     record = json.loads((tmp_path / "still" / "run.json").read_text())
-    assert set(record["data"]) == {"labelled", "unlabelled", "validation", "init"}
+    assert set(record["data"]) == {
+        "labelled",
+        "unlabelled",
+        "pseudo_labels",
+        "validation",
+        "init",
+    }
 
 
 def test_unlabelled_images_change_what_is_learnt(crops: Path, tmp_path: Path) -> None:
