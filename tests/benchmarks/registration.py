@@ -130,12 +130,12 @@ def go_through_set() -> None:
             left = register_left(image.path, scan, template, right)
             found = _found([right.to_atlas, left.to_atlas], _cochleae(label))
             places += found
-            errors = [float(np.linalg.norm(place - goal)) for place in found]
+            errors = _distances(found, goal)
             print(f"{image.case:24} {right.similarity:10.3f}  {_cells(errors)}", flush=True)
         mean = np.mean(places, axis=0)
         print(f"{name}: {_summary(places, goal)}")
-        print(f"  the mean place of all is {np.linalg.norm(mean - goal):.1f} mm from the atlas'")
-        print(f"  from that mean: {_summary(places, mean)}")
+        print(f"  their mean place is {np.linalg.norm(mean - goal):.1f} mm from the atlas' own;")
+        print(f"  from there: {_summary(places, mean)}")
 
 
 def _heads() -> tuple[dict[str, Head], dict[str, Places]]:
@@ -210,7 +210,7 @@ def _strip(array: NDArray[np.float32], affine: Affine) -> NDArray[np.float32]:
 
 
 def _errors(found: list[Affine], places: Places, goal: Places) -> list[float]:
-    return [float(np.linalg.norm(place - goal)) for place in _found(found, places)]
+    return _distances(_found(found, places), goal)
 
 
 def _found(found: list[Affine], places: Places) -> list[Places]:
@@ -218,8 +218,12 @@ def _found(found: list[Affine], places: Places) -> list[Places]:
     return [transform(matrix, place[None])[0] for matrix, place in zip(found, places, strict=False)]
 
 
+def _distances(places: list[Places], goal: Places) -> list[float]:
+    return [float(np.linalg.norm(place - goal)) for place in places]
+
+
 def _summary(places: list[Places], goal: Places) -> str:
-    errors = [float(np.linalg.norm(place - goal)) for place in places]
+    errors = _distances(places, goal)
     far = sum(error > 6 for error in errors)
     return (
         f"mean {np.mean(errors):.1f} mm, worst {max(errors):.1f} mm, "

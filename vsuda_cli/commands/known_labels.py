@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vsuda_cli import config, console
 from vsuda_cli.commands.segmenting import Labelled
+from vsuda_cli.commands.training import load_items
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
 
@@ -39,6 +40,18 @@ def pair_probabilities(
             problem = f"has no {image.case}_Probability.nii.gz in {folder}"
             raise VsudaError(image.path, problem, "make it with predict --probabilities")
     return [(image, maps[image.case]) for image in images]
+
+
+def load_target(
+    images: Sequence[tuple[CaseFile, None]],
+    guesses: Labelled,
+    settings: config.SelfTrainingSettings,
+    device: "torch.device",
+) -> list["Item"]:
+    """Return unlabelled images; with guesses of them, what those are sure of is their label."""
+    if guesses:
+        return load_pseudo_labelled(guesses, settings, device)
+    return load_items("Loading target images", images, settings.preprocessing, 1, device)
 
 
 def load_pseudo_labelled(

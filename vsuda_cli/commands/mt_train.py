@@ -46,7 +46,6 @@ def mt_train(
         begin,
         digest,
         dry_run,
-        load_items,
         train,
     )
     from vsuda_cli.config import MeanTeacherSettings
@@ -75,10 +74,7 @@ def mt_train(
 
     def make() -> Prepared:
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
-        if guesses:
-            target = known_labels.load_pseudo_labelled(guesses, settings, device)
-        else:
-            target = load_items("Loading target images", real, settings.preprocessing, 1, device)
+        target = known_labels.load_target(real, guesses, settings, device)
         objective = MeanTeacher(settings, device)
         samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
         if settings.curve_share > 0:

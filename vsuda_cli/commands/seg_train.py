@@ -55,7 +55,6 @@ def seg_train(
         begin,
         digest,
         dry_run,
-        load_items,
         train,
     )
     from vsuda_cli.config import SegmentationSettings
@@ -88,15 +87,10 @@ def seg_train(
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         objective = Segmentation(settings, device)
         samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
-        target = []
-        # Pseudo-labels come with their images.
-        if settings.curve_share > 0 or (background and not guesses):
-            target = load_items("Loading target images", real, settings.preprocessing, 1, device)
+        target = known_labels.load_target(real, guesses, settings, device) if real else []
         if settings.curve_share > 0:
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
-        if guesses:
-            target = known_labels.load_pseudo_labelled(guesses, settings, device)
         if settings.lesion_grafts > 0:
             found = known_labels.with_lesions_grafted(target, training, settings)
             target, grafted, objective.lesions = found
