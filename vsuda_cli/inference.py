@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -98,10 +98,9 @@ class Segmenter:
 
     def _found_by(self, member: Loaded, passes: Passes, image: Tensor, where: object) -> Tensor:
         """Return one run's probabilities (1, class, X, Y, Z) for an image (1, 1, X, Y, Z)."""
-        softmax = partial(class_probabilities, member.network, self.device)
-        found = passes(softmax, image, image.numel(), where)
+        found = passes(image, image.numel(), where)
         if self.mirror:
-            mirrored = passes(softmax, image.flip(2), image.numel(), where).flip(2)
+            mirrored = passes(image.flip(2), image.numel(), where).flip(2)
             # A pass that memory fails in ends on the host.
             found = (found.to(mirrored.device) + mirrored) / 2
         return _without_excluded(found, image.to(found.device), member.settings)
@@ -131,11 +130,24 @@ def load_run(
     members = tuple(load_network(one, checkpoint, where) for one in folders)
     for other, member in zip(folders[1:], members[1:], strict=True):
         _refuse_different(folders[0], members[0], other, member)
+    return make_segmenter(members, where, mirror, largest_pass)
+
+
+def make_segmenter(
+    members: tuple[Loaded, ...], device: torch.device, mirror: bool = False, largest_pass: int = 0
+) -> Segmenter:
+    """Return the average of networks on `device`; the other arguments are `load_run`'s."""
     passes = tuple(
-        Passes(member.settings.patch_size, largest_pass, SEGMENTER_BYTES, where)
+        Passes(
+            partial(class_probabilities, member.network, device),
+            member.settings.patch_size,
+            largest_pass,
+            SEGMENTER_BYTES,
+            device,
+        )
         for member in members
     )
-    return Segmenter(members, where, passes, mirror)
+    return Segmenter(members, device, passes, mirror)
 
 
 def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
@@ -191,17 +203,32 @@ def _to_grid(maps: Tensor, to: Prepared, spacing_mm: Sequence[float]) -> Tensor:
     for axis, (new_size, new_mm, old_mm) in enumerate(
         zip(to.shape, to.spacing_mm, spacing_mm, strict=True), start=1
     ):
-        old_size = maps.shape[axis]
-        steps = np.arange(new_size) - (new_size - 1) / 2
-        index = np.clip(steps * (new_mm / old_mm) + (old_size - 1) / 2, 0, old_size - 1)
-        # Float32 headers leave noise in a spacing that is the same.
-        index = np.round(index, 6)
-        low = np.floor(index).astype(np.int64)
-        if new_size == old_size and (index == low).all():
+        ratio = float(new_mm / old_mm)
+        neighbours = _neighbours(maps.shape[axis], new_size, ratio, maps.device)
+        if neighbours is None:
             continue
-        high = np.minimum(low + 1, old_size - 1)
-        weight = torch.from_numpy((index - low).astype(np.float32)).to(maps.device)
-        before = maps.index_select(axis, torch.from_numpy(low).to(maps.device))
-        after = maps.index_select(axis, torch.from_numpy(high).to(maps.device))
+        low, high, weight = neighbours
+        before, after = maps.index_select(axis, low), maps.index_select(axis, high)
         maps = before.lerp(after, weight.view([-1 if n == axis else 1 for n in range(4)]))
     return maps
+
+
+# Crops of one study share their grids, and on a GPU every upload waits for what runs there.
+@lru_cache(maxsize=64)
+def _neighbours(
+    old_size: int, new_size: int, ratio: float, device: torch.device
+) -> tuple[Tensor, Tensor, Tensor] | None:
+    """Return, for each new voxel along an axis, the old ones beside it and the second one's share.
+
+    None where the grids are the same.
+    """
+    steps = np.arange(new_size) - (new_size - 1) / 2
+    index = np.clip(steps * ratio + (old_size - 1) / 2, 0, old_size - 1)
+    # Float32 headers leave noise in a spacing that is the same.
+    index = np.round(index, 6)
+    low = np.floor(index).astype(np.int64)
+    if new_size == old_size and (index == low).all():
+        return None
+    high = np.minimum(low + 1, old_size - 1)
+    share = torch.from_numpy((index - low).astype(np.float32))
+    return torch.from_numpy(low).to(device), torch.from_numpy(high).to(device), share.to(device)

@@ -1,6 +1,7 @@
 """Trained generators: from an image of one contrast to its pseudo-image of another."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,7 @@ class Translator:
         voxels = image.numel()
         if self.network.dims == 2:
             voxels = voxels // image.shape[4] * min(SLICES_AT_ONCE, image.shape[4])
-
-        def translate(x: Tensor) -> Tensor:
-            return torch.stack([translate_volume(self.network, one, self.device) for one in x])
-
-        return self.passes(translate, image, voxels, prepared.where)[0, 0].float()
+        return self.passes(image, voxels, prepared.where)[0, 0].float()
 
 
 def load_translator(
@@ -104,5 +101,22 @@ def load_translator(
     network = build_translator(settings)
     checkpoint.load_weights(weights, {"generator": network})
     network.to(device).eval()
-    passes = Passes(settings.patch_size, largest_pass, GENERATOR_BYTES, device)
+    return make_translator(network, settings, epoch, device, largest_pass)
+
+
+def make_translator(
+    network: TranslationNetwork,
+    settings: config.TranslationSettings,
+    epoch: int,
+    device: torch.device,
+    largest_pass: int = config.LARGEST_PASS,
+) -> Translator:
+    """Return the translator that a network on `device` is, trained with these settings."""
+    translate = partial(_translate, network, device)
+    passes = Passes(translate, settings.patch_size, largest_pass, GENERATOR_BYTES, device)
     return Translator(network, settings.preprocessing, epoch, device, passes)
+
+
+def _translate(network: TranslationNetwork, device: torch.device, images: Tensor) -> Tensor:
+    """Return the translations of images (B, 1, X, Y, Z)."""
+    return torch.stack([translate_volume(network, one, device) for one in images])

@@ -1,13 +1,15 @@
 """Throughput of `predict` and `translate-export` beside that of the bare network, and peak memory.
 
 Run it by hand: `python tests/benchmarks/inference.py [--size X,Y,Z] [--cases N] [--preset paper]
-[--device cpu] [--repeats 3]`. Crops of made-up voxels, as finely resolved as the training grid is
-not, are read from files, sent through networks of random weights and written again, with the
-commands' own stages. `bare` is the network alone on tensors that wait on the device; `in turn` is
-the same work as the command's without overlap. Of several repeats, taken by turns, the fastest
-counts: other work on the machine only ever slows down. `network's share` is the CPU time of the
-bare network over that of the calling thread in the overlapped run: what overlapped/bare comes to,
-one thread in the network, where a core is free for the others. Weights and libraries are loaded.
+[--device cpu] [--repeats 3] ["export 2D"...]`. Crops of made-up voxels, as finely resolved as the
+training grid is not, are read from files, sent through networks of random weights and written
+again, with the commands' own stages and defaults: `predict` in windows (`--whole`: whole),
+translation whole. `bare` is the network alone on what it is given there, waiting on the device,
+kernel by kernel; `in turn` is the same work as the command's without overlap. Of several repeats,
+taken by turns, the fastest counts: other work on the machine only ever slows down. `network's
+share` is the CPU time of the bare network over that of the calling thread in the overlapped run:
+what overlapped/bare comes to, one thread in the network, where a core is free for the others.
+Weights and libraries are loaded.
 Every line is a process of its own; memory is its peak (Linux), on a GPU also the device's.
 """
 
@@ -22,20 +24,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vsuda_cli import config, resolving
 from vsuda_cli.commands import predicting, translate_export
 from vsuda_cli.commands.running import device_threads
-from vsuda_cli.inference import SEGMENTER_BYTES, Loaded, Segmenter
+from vsuda_cli.inference import Loaded, make_segmenter
 from vsuda_cli.io.batch import Failure, Job
 from vsuda_cli.io.cases import find_images, label_beside
 from vsuda_cli.io.nifti import save_image, save_label
 from vsuda_cli.io.pipeline import Stages, run_overlapped
-from vsuda_cli.networks.passes import Passes
 from vsuda_cli.training.precision import autocast, choose_device
 from vsuda_cli.training.segmentation import build_unet
 from vsuda_cli.training.translation import build_generator, translate_volume
-from vsuda_cli.translating import GENERATOR_BYTES, Translator
+from vsuda_cli.translating import make_translator
 
 # Voxel sizes of the scans as shares of the training grid's: both are resampled, there and back.
 FINER = (0.9, 0.9, 1.1)
@@ -44,12 +46,15 @@ FINER = (0.9, 0.9, 1.1)
 def main() -> None:
     """Print a table: cases a second bare, in turn and overlapped, their ratios, and memory."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", default=[])
     parser.add_argument("--size", default="128,128,40")
     parser.add_argument("--cases", type=int, default=4)
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--whole", action="store_true", help="predict sends crops whole")
     given = parser.parse_args()
+    largest_pass = config.LARGEST_PASS if given.whole else 0
     size = tuple(int(n) for n in given.size.split(","))
     where = choose_device(given.device)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else "CPU"
@@ -60,9 +65,9 @@ def main() -> None:
         "work            bare/s  in turn/s  overlapped/s  in turn/bare  overlapped/bare"
         "  network's share     MB"
     )
-    for work in ("predict", "export 2D", "export 3D"):
+    for work in given.names or ("predict", "export 2D", "export 3D"):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            words = (work, size, given.cases, given.preset, str(where), given.repeats)
+            words = (work, size, given.cases, given.preset, str(where), largest_pass, given.repeats)
             bare, turn, over, share, megabytes = pool.apply(_measure, words)
         print(
             f"{work:14} {bare:7.3f}  {turn:9.3f}  {over:12.3f}  {turn / bare:12.2f}"
@@ -72,12 +77,19 @@ def main() -> None:
 
 
 def _measure(
-    work: str, size: tuple[int, int, int], cases: int, preset: str, device: str, repeats: int
+    work: str,
+    size: tuple[int, int, int],
+    cases: int,
+    preset: str,
+    device: str,
+    largest_pass: int,
+    repeats: int,
 ) -> tuple[float, float, float, float, float]:
     where = choose_device(device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        make = _segmenting if work == "predict" else partial(_translating, int(work[-2]))
+        predict = partial(_segmenting, largest_pass)
+        make = predict if work == "predict" else partial(_translating, int(work[-2]))
         stages, jobs, bare = make(folder, size, cases, preset, where)
         ways: dict[str, Callable[[], None]] = {
             "bare": bare,
@@ -103,14 +115,18 @@ def _measure(
 
 
 def _segmenting(
-    folder: Path, size: tuple[int, int, int], cases: int, preset: str, where: torch.device
+    largest_pass: int,
+    folder: Path,
+    size: tuple[int, int, int],
+    cases: int,
+    preset: str,
+    where: torch.device,
 ) -> tuple[Stages, list[Job], Callable[[], None]]:
     settings = resolving.resolve(config.SegmentationSettings, preset=preset)
     _write_cases(folder, size, cases, settings.preprocessing, labelled=False)
     network = build_unet(settings.unet, len(settings.classes) + 1).to(where).eval()
-    passes = Passes(settings.patch_size, config.LARGEST_PASS, SEGMENTER_BYTES, where)
     loaded = Loaded(network, settings, 1, crops=True)
-    segmenter = Segmenter((loaded,), where, (passes,), mirror=False)
+    segmenter = make_segmenter((loaded,), where, largest_pass=largest_pass)
     images = find_images(folder)
     jobs = [
         Job(image.case, (), (image, (folder / "out" / f"{image.case}_Label.nii.gz",)))
@@ -121,15 +137,15 @@ def _segmenting(
         partial(predicting.compute, segmenter),
         partial(predicting.save, {}),
     )
-    waiting = [
-        predicting.load(segmenter, None, image).parts[0].prepared.image.to(where)
-        for image in images
-    ]
+    given: list[Tensor] = []
+    with network.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])):
+        for image in images:
+            predicting.compute(segmenter, predicting.load(segmenter, None, image), ())
 
     def bare() -> None:
         with torch.no_grad(), autocast(where):
-            for image in waiting:
-                network(image)
+            for batch in given:
+                network(batch)
 
     return stages, jobs, bare
 
@@ -145,8 +161,7 @@ def _translating(
     settings = resolving.resolve(config.TranslationSettings, preset=preset, values={"dims": dims})
     _write_cases(folder, size, cases, settings.preprocessing, labelled=True)
     network = build_generator(settings).to(where).eval()
-    passes = Passes(settings.patch_size, config.LARGEST_PASS, GENERATOR_BYTES, where)
-    translator = Translator(network, settings.preprocessing, 1, where, passes)
+    translator = make_translator(network, settings, 1, where)
     jobs, waiting = [], []
     for image in find_images(folder):
         names = [folder / "out" / f"{image.case}_{tag}.nii.gz" for tag in ("hrT2", "Label")]

@@ -10,7 +10,7 @@ from one_command import caller
 from vsuda_cli.commands.fuse import fuse
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.fusion import clean_in_turn, hard_labels, majority, mean
-from vsuda_cli.io.nifti import load_image, load_label, load_probability, save_probability
+from vsuda_cli.io.nifti import load_image, load_label, load_probability, save_fractions
 
 AFFINE = np.diag([0.5, 0.5, 1.5, 1.0])
 
@@ -25,7 +25,7 @@ def models(tmp_path):
         rng = np.random.default_rng(seed)
         for case in ("a_R", "a_L"):
             found = rng.dirichlet([2, 0.3, 0.3], (12, 10, 8))
-            save_probability(folder / f"{case}_Probability.nii.gz", found, AFFINE)
+            save_fractions(folder / f"{case}_Probability.nii.gz", found, AFFINE)
     return folders
 
 
@@ -109,7 +109,7 @@ def test_nothing_but_background_and_absent_classes(models, tmp_path):
     background[..., 0] = 1
     for folder in models[:2]:
         for case in ("a_L", "a_R"):
-            save_probability(folder / f"{case}_Probability.nii.gz", background, AFFINE)
+            save_fractions(folder / f"{case}_Probability.nii.gz", background, AFFINE)
     for method in ("confident-learning", "majority", "mean"):
         assert call(*models[:2], tmp_path / method, "--method", method).exit_code == 0
         assert not load_label(tmp_path / method / "a_R_Label.nii.gz").array.any()
@@ -140,16 +140,16 @@ def test_cases_missing_in_a_model_are_named(models, tmp_path):
 
 def test_bad_probabilities_fail_by_name_and_the_others_go_on(models, tmp_path):
     bad = models[1] / "a_L_Probability.nii.gz"
-    save_probability(bad, np.full((12, 10, 8, 3), 0.5), AFFINE)
+    save_fractions(bad, np.full((12, 10, 8, 3), 0.5), AFFINE)
     result = call(*models, tmp_path / "out")
     assert result.exit_code == 1
     assert f"{bad}: holds probabilities that sum up to 1.5" in result.stderr
     assert result.stdout.splitlines() == [str(tmp_path / "out" / "a_R_Label.nii.gz")]
-    save_probability(bad, np.full((12, 10, 8, 4), 0.25), AFFINE)
+    save_fractions(bad, np.full((12, 10, 8, 4), 0.25), AFFINE)
     assert "holds 4 classes" in call(*models, tmp_path / "out", "--force").stderr
-    save_probability(bad, np.full((12, 10, 8, 3), 1 / 3), AFFINE * 2)
+    save_fractions(bad, np.full((12, 10, 8, 3), 1 / 3), AFFINE * 2)
     assert "another grid" in call(*models, tmp_path / "out", "--force").stderr
-    save_probability(bad, np.full((12, 10, 7, 3), 1 / 3), AFFINE)
+    save_fractions(bad, np.full((12, 10, 7, 3), 1 / 3), AFFINE)
     assert "another grid" in call(*models, tmp_path / "out", "--force").stderr
     nibabel.save(nibabel.Nifti1Image(np.full((12, 10, 8, 3), np.nan, np.float32), AFFINE), bad)
     assert f"{bad}: holds 2880 NaN" in call(*models, tmp_path / "out", "--force").stderr

@@ -91,7 +91,7 @@ def test_label_round_trip_is_exact(tmp_path: Path, dtype: type) -> None:
 def test_probability_round_trip(tmp_path: Path) -> None:
     array = np.random.default_rng(1).dirichlet((0.3, 0.3, 0.3), SHAPE).astype(np.float32)
     path = tmp_path / "a_Probability.nii.gz"
-    nifti.save_probability(path, array, AFFINE)
+    nifti.save_fractions(path, array, AFFINE)
     loaded = nifti.load_probability(path)
     assert loaded.array.dtype == np.float32
     np.testing.assert_allclose(loaded.array, array, atol=1e-5)
@@ -108,10 +108,10 @@ def test_probability_needs_classes(tmp_path: Path) -> None:
         nifti.load_probability(write(tmp_path / "a_Probability.nii", image_array()))
 
 
-@pytest.mark.parametrize("kind", ["image", "label", "probability"])
+@pytest.mark.parametrize("kind", ["image", "label", "fractions"])
 def test_same_voxels_give_the_same_bytes(tmp_path: Path, kind: str) -> None:
     save = getattr(nifti, f"save_{kind}")
-    array = np.random.default_rng(2).integers(0, 2, (*SHAPE, 2) if kind == "probability" else SHAPE)
+    array = np.random.default_rng(2).integers(0, 2, (*SHAPE, 2) if kind == "fractions" else SHAPE)
     array = array.astype(np.uint8 if kind == "label" else np.float32)
     for name in ("a", "other"):
         save(tmp_path / f"{name}_x.nii.gz", array, AFFINE)

@@ -104,9 +104,11 @@ def test_split_it_has_the_same_values_and_gradients(
 @pytest.mark.parametrize("shape", [(1, 16, 160, 160, 32), (1, 64, 160, 160), (2, 3, 33, 64, 8)])
 def test_on_a_gpu_it_is_as_exact_as_torchs_own(shape: tuple[int, ...], kind: torch.dtype) -> None:
     x = image(*shape).cuda().to(kind)
-    weights = image(*shape).cuda().flip(2)
     precise = x.double().requires_grad_()
-    wanted = functional.instance_norm(precise, eps=EPS).relu()
+    normalised = functional.instance_norm(precise, eps=EPS)
+    wanted = normalised.relu()
+    # Rounding alone decides whether the gradient passes where values are next to 0.
+    weights = image(*shape).cuda().flip(2) * (normalised.detach().abs() > 0.05)
     (slope,) = torch.autograd.grad((wanted * weights).sum(), precise)
     errors = []
     for normalise in (functional.instance_norm, normalise_instances):

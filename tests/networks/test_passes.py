@@ -34,7 +34,7 @@ class Halves:
 
 
 def run(network: Halves, largest: int = 10**9, bytes_a_voxel: int = 1) -> Tensor:
-    return Passes(WINDOW, largest, bytes_a_voxel, CPU)(network, IMAGE, IMAGE.numel(), "a.nii.gz")
+    return Passes(network, WINDOW, largest, bytes_a_voxel, CPU)(IMAGE, IMAGE.numel(), "a.nii.gz")
 
 
 def test_one_pass_or_windows_by_the_number_of_voxels() -> None:
@@ -58,11 +58,11 @@ def test_windows_go_through_together_or_where_memory_is_short_one_by_one(
     assert torch.allclose(run(network, 1), whole, atol=1e-5)
     assert (network.calls, len(network.shapes)) == (7, 64)
     network = Halves(most=5 * 8 * 8 * 4)
-    way = Passes(WINDOW, 1, 1, CPU)
-    assert torch.allclose(way(network, IMAGE, IMAGE.numel(), "a"), whole, atol=1e-5)
+    way = Passes(network, WINDOW, 1, 1, CPU)
+    assert torch.allclose(way(IMAGE, IMAGE.numel(), "a"), whole, atol=1e-5)
     assert network.calls == 1 + 64
     # The next image does not try again.
-    way(network, IMAGE, IMAGE.numel(), "b")
+    way(IMAGE, IMAGE.numel(), "b")
     assert network.calls == 1 + 64 + 64
 
 
@@ -91,9 +91,9 @@ def test_running_out_of_memory_falls_back_to_windows_and_says_so(
     asked: int | None, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     network = Halves(most=1000, asked=asked)
-    way = Passes(WINDOW, 10**9, 1, CPU)
+    way = Passes(network, WINDOW, 10**9, 1, CPU)
     with caplog.at_level("WARNING", logger="vsuda_cli"):
-        found = way(network, IMAGE, IMAGE.numel(), "a.nii.gz")
+        found = way(IMAGE, IMAGE.numel(), "a.nii.gz")
     assert torch.allclose(found[:, :1], IMAGE / 2, atol=1e-5)
     assert network.shapes[0] == (20, 17, 9)
     assert set(network.shapes[1:]) == {WINDOW}
@@ -105,12 +105,12 @@ def test_running_out_of_memory_falls_back_to_windows_and_says_so(
     assert re.search(told, message)
     # The next volume of that size does not try again, a smaller one does.
     network.shapes.clear()
-    way(network, IMAGE, IMAGE.numel(), "b.nii.gz")
+    way(IMAGE, IMAGE.numel(), "b.nii.gz")
     assert set(network.shapes) == {WINDOW}
     assert len(caplog.records) == 1
     small = IMAGE[:, :, :9, :9, :9]
     network.shapes.clear()
-    way(network, small, small.numel(), "c.nii.gz")
+    way(small, small.numel(), "c.nii.gz")
     assert network.shapes == [(9, 9, 9)]
 
 
@@ -153,4 +153,4 @@ def test_other_errors_pass_through() -> None:
 
     for largest in (10**9, 1):
         with pytest.raises(RuntimeError, match="shapes do not match"):
-            Passes(WINDOW, largest, 1, CPU)(broken, IMAGE, IMAGE.numel(), "a")
+            Passes(broken, WINDOW, largest, 1, CPU)(IMAGE, IMAGE.numel(), "a")

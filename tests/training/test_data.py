@@ -13,7 +13,7 @@ from synthetic_items import item
 from vsuda_cli.config import Augmentation, Preprocessing
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import parse_name
-from vsuda_cli.io.nifti import save_image, save_label, save_probability
+from vsuda_cli.io.nifti import save_fractions, save_image, save_label
 from vsuda_cli.training.data import (
     Item,
     fits,
@@ -166,7 +166,7 @@ def probability_files(folder: Path, classes: int = 3) -> tuple[Path, Path]:
     found[..., 0] = 1
     found[:2, ..., :2] = (0.1, 0.9)
     found[2, ..., :2] = (0.45, 0.55)
-    save_probability(maps, found, np.diag([1.0, 1.0, 1.5, 1.0]))
+    save_fractions(maps, found, np.diag([1.0, 1.0, 1.5, 1.0]))
     return image, maps
 
 

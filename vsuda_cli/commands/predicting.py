@@ -17,7 +17,7 @@ from vsuda_cli.images.resampling import resample_to_grid
 from vsuda_cli.inference import Segmenter, load_run
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile, is_crop
-from vsuda_cli.io.nifti import load_image, save_label, save_probability
+from vsuda_cli.io.nifti import load_image, save_fractions, save_label
 from vsuda_cli.io.pipeline import Stages
 from vsuda_cli.prepared import Prepared
 
@@ -142,7 +142,7 @@ def save(
     if loaded.is_scan:
         label, probability = merge(found, loaded.shape, loaded.affine)
     if probability is not None:
-        save_probability(outputs[1], probability, loaded.affine)
+        save_fractions(outputs[1], probability, loaded.affine)
     save_label(outputs[0], label, loaded.affine)
     return JobResult(outputs, {"runs": runs})
 

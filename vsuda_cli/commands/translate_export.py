@@ -151,11 +151,11 @@ def compute(translators: Translators, pair: Pair, target: Target) -> Pseudo:
 def save(pseudo: Pseudo, target: Target) -> "JobResult":
     """Write a pseudo-image, after its label map if it has one."""
     from vsuda_cli.io.batch import JobResult
-    from vsuda_cli.io.nifti import save_image, save_label
+    from vsuda_cli.io.nifti import save_fractions, save_label
 
     epoch, outputs = target
     affine = pseudo.source.prepared.affine
     if pseudo.source.label is not None:
         save_label(outputs[1], pseudo.source.label, affine)
-    save_image(outputs[0], pseudo.array, affine)
+    save_fractions(outputs[0], pseudo.array, affine)
     return JobResult(outputs, {"epoch": epoch})

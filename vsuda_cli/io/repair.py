@@ -17,9 +17,9 @@ from vsuda_cli.io.nifti import (
     load_image,
     load_label,
     load_probability,
+    save_fractions,
     save_image,
     save_label,
-    save_probability,
 )
 
 Affine = NDArray[np.float64]
@@ -47,7 +47,7 @@ def repair_file(path: Path, out: Path, tag: str | None) -> tuple[str, ...]:
     if tag == LABEL:
         save_label(out, repaired.array, repaired.affine)
     elif tag == PROBABILITY:
-        save_probability(out, repaired.array, repaired.affine)
+        save_fractions(out, repaired.array, repaired.affine)
     else:
         save_image(out, repaired.array, repaired.affine)
     try:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.networks.cuda_graphs import Recorded
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +33,21 @@ class Passes:
     """
 
     def __init__(
-        self, window: tuple[int, int, int], largest: int, bytes_a_voxel: int, device: torch.device
+        self,
+        network: Network,
+        window: tuple[int, int, int],
+        largest: int,
+        bytes_a_voxel: int,
+        device: torch.device,
     ) -> None:
+        self._network = Recorded(network, bytes_a_voxel, device)
         self._window, self._device = window, device
         # Voxels that go through at once; fewer once that many have run out of memory.
         self._largest = largest
         self._at_once = voxels_at_once(device)
         self._bytes_a_voxel = bytes_a_voxel
 
-    def __call__(self, network: Network, image: Tensor, voxels: int, where: object) -> Tensor:
+    def __call__(self, image: Tensor, voxels: int, where: object) -> Tensor:
         """Return the network's output for (1, 1, X, Y, Z), of which it takes `voxels` at once.
 
         Raises VsudaError if memory does not even hold one window.
@@ -49,7 +56,7 @@ class Passes:
             problem = self._too_large(voxels)
             if problem is None:
                 try:
-                    return network(image)
+                    return self._network(image)
                 except RuntimeError as error:
                     problem = _asked_for_memory(error)
                     if problem is None:
@@ -67,7 +74,7 @@ class Passes:
             self._at_once = 0
         for at_once in dict.fromkeys((self._at_once, 0)):
             try:
-                return in_windows(network, image, self._window, self._device, at_once)
+                return in_windows(self._network, image, self._window, self._device, at_once)
             except RuntimeError as error:
                 problem = _asked_for_memory(error)
                 if problem is None:

@@ -1,8 +1,6 @@
 """A training step as one CUDA graph: recorded once an epoch, then started by a single call.
 
-At a batch of one patch these networks are thousands of kernels of a few microseconds, and the CPU
-takes longer to start them than the GPU to run them. A graph starts them all at once; what is
-calculated is the same.
+A step is thousands of kernels, see `networks/cuda_graphs.py`; what is calculated is the same.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from vsuda_cli.config import Training
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.networks.cuda_graphs import recording
 from vsuda_cli.training import ranks
 
 Tensors = dict[str, Tensor]
@@ -94,7 +93,7 @@ class StepGraph:
         for generator in self._generators:
             graph.register_generator_state(generator)
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            with recording(graph, stream=self._stream):
                 losses = self._learn(batch, draws, *constants)
         except torch.OutOfMemoryError:
             raise
