@@ -11,6 +11,7 @@ means something with `--size paper`.
 """
 
 import argparse
+import gc
 import tempfile
 import time
 from collections.abc import Callable
@@ -121,6 +122,8 @@ def measure(
 ) -> tuple[float, float, config.Training]:
     """Return the seconds a step of ours, of the bare loop, and the settings."""
     if device.type == "cuda":
+        # What the objective before left in cycles holds memory, and its graphs.
+        gc.collect()
         torch.cuda.reset_peak_memory_stats(device)
     settings, objective, batches, bare = NAMES[name](size, how, device)
     clock = Clock(device)
