@@ -80,6 +80,26 @@ def load_pseudo_labelled(
     return keep_near(items, device)
 
 
+def known_of_target(
+    target: list["Item"],
+    labelled: list["Item"],
+    guesses: Labelled,
+    settings: config.SelfTrainingSettings,
+) -> tuple[list["Item"], list["Item"], list[int]]:
+    """Return what `load_target` gave with all that is known of it as labels, else ignored.
+
+    And copies of those without a lesion, as often with one of a labelled crop as without, and which
+    labels are lesions; both empty without `lesion_grafts`.
+    """
+    grafted: list[Item] = []
+    lesions: list[int] = []
+    if settings.lesion_grafts > 0:
+        target, grafted, lesions = with_lesions_grafted(target, labelled, settings)
+    if target and (guesses or settings.marks_background):
+        target = with_known_labels(target, labelled, settings)
+    return target, grafted, lesions
+
+
 def with_known_labels(
     unlabelled: list["Item"], labelled: list["Item"], settings: config.SegmenterSettings
 ) -> list["Item"]:

@@ -80,12 +80,10 @@ def mt_train(
         if settings.curve_share > 0:
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
-        if settings.lesion_grafts > 0:
-            found = known_labels.with_lesions_grafted(target, training, settings)
-            target, grafted, objective.lesions = found
+        known = known_labels.known_of_target(target, training, guesses, settings)
+        target, grafted, objective.lesions = known
+        if grafted:
             samplers["grafted"] = segmenting.unlabelled_sampler(grafted, settings, device)
-        if guesses or settings.marks_background:
-            target = known_labels.with_known_labels(target, training, settings)
         if init:
             segmenting.start_from(init, objective.network, settings)
             objective.start_from_student()

@@ -91,12 +91,11 @@ def seg_train(
         if settings.curve_share > 0:
             objective.contrast = segmenting.known_contrast(training, target, settings, device)
             kept = segmenting.as_expected(kept, objective.contrast, settings, device)
-        if settings.lesion_grafts > 0:
-            found = known_labels.with_lesions_grafted(target, training, settings)
-            target, grafted, objective.lesions = found
+        known = known_labels.known_of_target(target, training, guesses, settings)
+        target, grafted, objective.lesions = known
+        if grafted:
             samplers["grafted"] = segmenting.unlabelled_sampler(grafted, settings, device)
         if guesses or background:
-            target = known_labels.with_known_labels(target, training, settings)
             # Half as many as labelled ones: what they teach is less, and a step costs as much.
             half = dataclasses.replace(settings, batch_size=(settings.batch_size + 1) // 2)
             samplers["pseudo"] = segmenting.unlabelled_sampler(target, half, device)
