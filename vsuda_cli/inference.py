@@ -120,7 +120,8 @@ def load_run(
     `ensemble` names more runs, whose probabilities are averaged with the first one's; `checkpoint`
     is `best`, `last` or an epoch, in every run; `mirror` averages with the mirrored image's
     result. Images go through in overlapping windows of each run's patch size, for a network knows
-    that extent alone; those of up to `largest_pass` voxels whole.
+    that extent alone; those of up to `largest_pass` voxels whole. On a GPU one thread at a time may
+    call the function.
 
     Raises VsudaError if a folder is no run that segments, or if the runs differ in their classes,
     their preprocessing, or in what they were trained on.

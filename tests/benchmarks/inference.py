@@ -9,8 +9,8 @@ kernel by kernel; `in turn` is the same work as the command's without overlap. O
 taken by turns, the fastest counts: other work on the machine only ever slows down. `network's
 share` is the CPU time of the bare network over that of the calling thread in the overlapped run:
 what overlapped/bare comes to, one thread in the network, where a core is free for the others.
-Weights and libraries are loaded.
-Every line is a process of its own; memory is its peak (Linux), on a GPU also the device's.
+Weights and libraries are loaded. Every line is a process of its own; memory is its peak (Linux), on
+a GPU also the device's.
 """
 
 import argparse

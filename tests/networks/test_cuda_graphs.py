@@ -99,6 +99,13 @@ def test_what_runs_out_of_memory_gives_its_graphs_back(monkeypatch: pytest.Monke
     with pytest.raises(torch.OutOfMemoryError):
         recorded(torch.zeros(6))
     assert not recorded._passes
+    # Also what is too large to be recorded itself.
+    recorded(torch.zeros(5))
+    monkeypatch.setattr(cuda_graphs, "MOST_BYTES", 6)
+    monkeypatch.setattr(recorded, "_network", too_much)
+    with pytest.raises(torch.OutOfMemoryError):
+        recorded(torch.zeros(7))
+    assert not recorded._passes
 
 
 def test_other_failures_of_recording_are_told_once(

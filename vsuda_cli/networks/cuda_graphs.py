@@ -64,9 +64,9 @@ class Recorded:
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         """Return the network's output for an input on the device."""
-        if not self._wanted or x.numel() * self._bytes_a_voxel > MOST_BYTES:
-            return self._network(x)
         try:
+            if not self._wanted or x.numel() * self._bytes_a_voxel > MOST_BYTES:
+                return self._network(x)
             return self._replayed(x)
         except torch.OutOfMemoryError:
             self._passes.clear()
