@@ -13,7 +13,7 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.training import randomness, ranks
 from vsuda_cli.training.dice import soft_dice_loss
 from vsuda_cli.training.image_pool import ImagePool
-from vsuda_cli.training.segmentation import dice_and_cross_entropy
+from vsuda_cli.training.segmentation_loss import dice_and_cross_entropy
 
 CPU = torch.device("cpu")
 

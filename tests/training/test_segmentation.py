@@ -14,13 +14,12 @@ from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.segmentation import (
     Segmentation,
-    SegmentationLoss,
     build_unet,
-    dice_and_cross_entropy,
     polynomial_rate,
     predict_classes,
     validation_dice,
 )
+from vsuda_cli.training.segmentation_loss import SegmentationLoss, dice_and_cross_entropy
 
 CPU = torch.device("cpu")
 NET = UNet(

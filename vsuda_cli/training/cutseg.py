@@ -21,12 +21,11 @@ from vsuda_cli.training.optimising import (
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import (
     Segmentation,
-    SegmentationLoss,
-    counted_cross_entropy,
     polynomial_rate,
     predict_classes,
     vary_intensity,
 )
+from vsuda_cli.training.segmentation_loss import SegmentationLoss, counted_cross_entropy
 from vsuda_cli.training.step_graph import StepGraph
 from vsuda_cli.training.translation import as_slices, translate_stack
 

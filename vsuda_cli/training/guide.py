@@ -6,7 +6,7 @@ from torch import Tensor
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.precision import autocast
-from vsuda_cli.training.segmentation import dice_and_cross_entropy
+from vsuda_cli.training.segmentation_loss import dice_and_cross_entropy
 from vsuda_cli.training.translation import translate_stack
 
 

@@ -14,9 +14,9 @@ from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import (
     Segmentation,
-    counted_cross_entropy,
     predict_classes,
 )
+from vsuda_cli.training.segmentation_loss import counted_cross_entropy
 
 
 class MeanTeacher(Segmentation):
