@@ -78,7 +78,8 @@ class Segmenter:
 
     def prepare(self, array: NDArray[Any], affine: Affine, where: object = "image") -> Prepared:
         """Bring an image (X, Y, Z) to the networks' grid and intensities, on the CPU."""
-        return prepare_image(array, affine, self.settings.preprocessing, where)
+        found = prepare_image(array, affine, self.settings.preprocessing, where)
+        return found.ready_for(self.device)
 
     @torch.no_grad()
     def probabilities(self, prepared: Prepared) -> Tensor:
@@ -86,7 +87,7 @@ class Segmenter:
 
         They sum to 1 up to rounding: softmax, averages and linear interpolation keep the sum.
         """
-        image = prepared.image.to(self.device)
+        image = prepared.image_on(self.device)
         total: Tensor | None = None
         for member, passes in zip(self.members, self.passes, strict=True):
             found = self._found_by(member, passes, image, prepared.where)

@@ -1,6 +1,6 @@
 """Images as the networks take them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,14 @@ class Prepared:
     shape: tuple[int, int, int]
     spacing_mm: NDArray[np.float64]
     where: object
+
+    def ready_for(self, device: torch.device) -> "Prepared":
+        """Return it in memory that a GPU fetches from while it is busy with something else."""
+        return replace(self, image=self.image.pin_memory()) if device.type == "cuda" else self
+
+    def image_on(self, device: torch.device) -> Tensor:
+        """Return the image on a device, without waiting for it where it was made ready for that."""
+        return self.image.to(device, non_blocking=True)
 
 
 def prepare_image(

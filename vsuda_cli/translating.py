@@ -53,7 +53,7 @@ class Translator:
 
     def prepare(self, array: NDArray[Any], affine: Affine, where: object = "image") -> Prepared:
         """Bring an image (X, Y, Z) to the network's grid and intensities, on the CPU."""
-        return prepare_image(array, affine, self.preprocessing, where)
+        return prepare_image(array, affine, self.preprocessing, where).ready_for(self.device)
 
     def prepare_label(
         self, array: NDArray[np.uint8], affine: Affine
@@ -67,7 +67,7 @@ class Translator:
         A curve that draws structures does so where `label` (X, Y, Z), on that grid, has them.
         Raises VsudaError if it needs a label and there is none.
         """
-        image = prepared.image.to(self.device)
+        image = prepared.image_on(self.device)
         if isinstance(self.network, ContrastCurve) and len(self.network.levels):
             if label is None:
                 problem = "has no label, and this run draws structures where labels are"

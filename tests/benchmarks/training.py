@@ -1,17 +1,19 @@
 """Step time of every objective in our loop over a bare forward-backward-optimiser loop.
 
 Run it by hand: `python tests/benchmarks/training.py [--device cuda] [--size small|paper]
-[--precision bf16|fp32] [--compile] [--channels-last] [--no-graph] [--steps N] [NAME...]`. Ours is
-`fit` itself: patches cut, turned and changed in intensity, losses checked and logged, all but
-validation and saving. The bare loop has the same networks, losses and optimisers on one batch that
-stays, and starts kernel by kernel. Both take turns; the medians are compared. On one thread of a
-CPU its own time is measured, so that other programs do not matter; on a GPU the wall clock. `hours`
-is the method's whole schedule of that objective at the measured rate, with 185 training crops; it
-means something with `--size paper`.
+[--precision bf16|fp32] [--compile] [--channels-last] [--no-graph] [--steps N] [--rounds N]
+[--alone] [NAME...]`. Ours is `fit` itself: patches cut, turned and changed in intensity, losses
+checked and logged, all but validation and saving; with `--alone` nothing else is measured. The bare
+loop has the same networks, losses and optimisers on one batch that stays, and starts kernel by
+kernel. Both take turns; the medians are compared. On one thread of a CPU its own time is measured,
+so that other programs do not matter; on a GPU the wall clock. `hours` is the method's whole
+schedule of that objective at the measured rate, with 185 training crops; it means something with
+`--size paper`.
 """
 
 import argparse
 import gc
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -45,7 +47,6 @@ from vsuda_cli.training.segmentation import Segmentation, build_unet
 from vsuda_cli.training.translation import as_slices, translate_stack
 
 CROPS = 185
-ROUNDS = 5
 Bare = Callable[[], None]
 Batch = dict[str, Tensor]
 
@@ -94,6 +95,8 @@ def main() -> None:
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--no-graph", action="store_true", help="our steps kernel by kernel too")
     parser.add_argument("--steps", type=int, default=4, help="steps a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--alone", action="store_true", help="without the bare loop")
     words = parser.parse_args()
     torch.set_num_threads(1)
     device = choose_device(words.device)
@@ -107,7 +110,9 @@ def main() -> None:
     print(f"{device}, size {words.size}, {how}")
     print("objective       ours ms   bare ms  ours/bare  steps/s  peak GiB   hours")
     for name in words.names or NAMES:
-        ours, bare, settings = measure(name, words.size, how, device, words.steps)
+        ours, bare, settings = measure(
+            name, words.size, how, device, words.steps, words.rounds, words.alone
+        )
         rate = 1 / ours
         hours = settings.epochs * (settings.steps_per_epoch or CROPS) / rate / 3600
         print(
@@ -118,9 +123,15 @@ def main() -> None:
 
 
 def measure(
-    name: str, size: str, how: dict[str, bool], device: torch.device, steps: int
+    name: str,
+    size: str,
+    how: dict[str, bool],
+    device: torch.device,
+    steps: int,
+    rounds: int,
+    alone: bool,
 ) -> tuple[float, float, config.Training]:
-    """Return the seconds a step of ours, of the bare loop, and the settings."""
+    """Return the seconds a step of ours, of the bare loop (NaN if not run), and the settings."""
     if device.type == "cuda":
         # What the objective before left in cycles holds memory, and its graphs.
         gc.collect()
@@ -129,7 +140,7 @@ def measure(
     clock = Clock(device)
     ours, theirs = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for number in range(ROUNDS):
+        for number in range(rounds):
             watcher = Steps(clock)
             run = runs.Run(Path(folder) / str(number))
             one_epoch = replace(settings, epochs=1, steps_per_epoch=steps + 1)
@@ -146,12 +157,14 @@ def measure(
                 watcher=watcher,
             )
             ours += watcher.durations()
+            if alone:
+                continue
             bare()
             for _ in range(steps):
                 begin = clock.now()
                 bare()
                 theirs.append(clock.now() - begin)
-    return median(ours), median(theirs), settings
+    return median(ours), median(theirs) if theirs else math.nan, settings
 
 
 # ---- what is trained on

@@ -86,6 +86,14 @@ def test_a_shape_that_comes_again_is_recorded_and_replayed(monkeypatch: pytest.M
     assert counts == {5: 2, 6: 1}
 
 
+def test_what_a_network_takes_at_once_is_what_needs_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_graphs, "MOST_BYTES", 30)
+    recorded = recorded_by(lambda x: 2 * x, monkeypatch)
+    for size, at_once in ((40, 20), (29, 31), (42, None)):
+        recorded(torch.zeros(size), at_once)
+    assert list(recorded._passes) == [(40,)]
+
+
 def test_what_runs_out_of_memory_gives_its_graphs_back(monkeypatch: pytest.MonkeyPatch) -> None:
     recorded = recorded_by(lambda x: 2 * x, monkeypatch)
     for _ in range(2):

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from vsuda_cli.training.optimising import (
+    adam,
     backward,
     clip_gradients,
+    load_optimiser,
     mean_losses,
     parts_of,
     set_learning_rate,
@@ -45,6 +47,38 @@ def test_parts_add_up_to_the_whole_batchs_gradient_and_losses() -> None:
         losses.append(mean_losses(found))
     torch.testing.assert_close(gradients[0], gradients[1])
     torch.testing.assert_close(losses[0], losses[1])
+
+
+def test_a_learning_rate_on_a_device_stays_where_a_graph_reads_it() -> None:
+    weight = torch.nn.Parameter(torch.ones(1))
+    on_device = torch.tensor(1.0)
+    moving, plain = (
+        torch.optim.Adam([weight], lr=rate, capturable=True) for rate in (on_device, 1.0)
+    )
+    for optimiser in (moving, plain):
+        set_learning_rate(optimiser, 0.25)
+    assert moving.param_groups[0]["lr"] is on_device and float(on_device) == 0.25
+    assert plain.param_groups[0]["lr"] == 0.25
+
+
+def test_a_saved_state_goes_on_with_the_optimisers_own_way_of_calculating() -> None:
+    weight = torch.nn.Parameter(torch.ones(2))
+    saved, going_on = (
+        adam([weight], torch.device("cpu"), lr=0.5),
+        adam([weight], torch.device("cpu"), lr=0.1),
+    )
+    weight.grad = torch.tensor([1.0, 2.0])
+    saved.step()
+    state = saved.state_dict()
+    # As a GPU would have saved it.
+    state["param_groups"] = [
+        {**group, "lr": torch.tensor(0.5), "fused": True, "capturable": True}
+        for group in state["param_groups"]
+    ]
+    load_optimiser(going_on, state)
+    group = going_on.param_groups[0]
+    assert (group["lr"], group["fused"], group["capturable"]) == (0.1, False, False)
+    assert torch.equal(going_on.state[weight]["exp_avg"], saved.state[weight]["exp_avg"])
 
 
 def test_a_step_clips_first() -> None:

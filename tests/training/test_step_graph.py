@@ -1,6 +1,7 @@
 """A step as a recorded graph: what it is given, when it is recorded anew, and on a GPU the same."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -47,8 +48,17 @@ def volumes(device: torch.device) -> dict[str, Tensor]:
 
 @needs_gpu
 @pytest.mark.parametrize("kind", [SegmentationSettings, MeanTeacherSettings])
-def test_on_a_gpu_a_graph_learns_what_kernel_by_kernel_learns(kind: type[Training]) -> None:
-    device, found = torch.device("cuda"), []
+def test_on_a_gpu_a_graph_learns_what_kernel_by_kernel_learns(
+    kind: type[Training], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device, found, recordings = torch.device("cuda"), [], []
+    record = StepGraph._record
+
+    def counted(self: StepGraph, *given: Any) -> Any:
+        recordings.append(given)
+        return record(self, *given)
+
+    monkeypatch.setattr(StepGraph, "_record", counted)
     make = Segmentation if kind is SegmentationSettings else MeanTeacher
     for graph in (False, True):
         settings = kind(epochs=4, unet=NET, cuda_graph=graph, mixed_precision=False)
@@ -61,6 +71,8 @@ def test_on_a_gpu_a_graph_learns_what_kernel_by_kernel_learns(kind: type[Trainin
                 losses.append([float(value) for value in told.values()])
         found.append(torch.tensor(losses))
     torch.testing.assert_close(found[1], found[0], rtol=1e-2, atol=1e-3)
+    # Its learning rate and its weights change from epoch to epoch without another recording.
+    assert len(recordings) == 1
     # They fall: the graph learns.
     assert found[1][-1].sum() < found[1][0].sum()
 

@@ -13,6 +13,7 @@ from vsuda_cli.options import NetworkOptions, expand_options
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from torch import Tensor
 
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.pipeline import Stages
@@ -45,7 +46,7 @@ def translate_export(
 ) -> None:
     """Translate source images with one or several epochs of a run; their labels come along.
 
-    Pseudo-images lie on the training grid, scaled to [0, 1], in 32 bit floats.
+    Pseudo-images lie on the training grid, scaled to [0, 1], in 16 bits.
 
     Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint 8 --checkpoint 12
     """
@@ -121,9 +122,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pseudo:
-    """A translated image (X, Y, Z) and what it was made from."""
+    """A translated image (X, Y, Z), on the device, and what it was made from."""
 
-    array: "NDArray[np.float32]"
+    image: "Tensor"
     source: Pair
 
 
@@ -144,8 +145,8 @@ def load(translator: "Translator", source: tuple[Path, Path | None]) -> Pair:
 
 
 def compute(translators: Translators, pair: Pair, target: Target) -> Pseudo:
-    """Translate one image."""
-    return Pseudo(translators[target[0]].pseudo(pair.prepared, pair.label).cpu().numpy(), pair)
+    """Translate one image, without waiting for a GPU: it can start the next one meanwhile."""
+    return Pseudo(translators[target[0]].pseudo(pair.prepared, pair.label), pair)
 
 
 def save(pseudo: Pseudo, target: Target) -> "JobResult":
@@ -157,5 +158,5 @@ def save(pseudo: Pseudo, target: Target) -> "JobResult":
     affine = pseudo.source.prepared.affine
     if pseudo.source.label is not None:
         save_label(outputs[1], pseudo.source.label, affine)
-    save_fractions(outputs[0], pseudo.array, affine)
+    save_fractions(outputs[0], pseudo.image.cpu().numpy(), affine)
     return JobResult(outputs, {"epoch": epoch})

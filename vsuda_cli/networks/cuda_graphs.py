@@ -62,10 +62,14 @@ class Recorded:
         self._wanted = device.type == "cuda"
 
     @torch.no_grad()
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the network's output for an input on the device."""
+    def __call__(self, x: Tensor, voxels: int | None = None) -> Tensor:
+        """Return the network's output for an input on the device.
+
+        The network takes `voxels` of it at once; all, if not said otherwise.
+        """
+        at_once = x.numel() if voxels is None else voxels
         try:
-            if not self._wanted or x.numel() * self._bytes_a_voxel > MOST_BYTES:
+            if not self._wanted or at_once * self._bytes_a_voxel > MOST_BYTES:
                 return self._network(x)
             return self._replayed(x)
         except torch.OutOfMemoryError:

@@ -4,6 +4,7 @@ import logging
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -56,7 +57,7 @@ class Passes:
             problem = self._too_large(voxels)
             if problem is None:
                 try:
-                    return self._network(image)
+                    return self._network(image, voxels)
                 except RuntimeError as error:
                     problem = _asked_for_memory(error)
                     if problem is None:
@@ -123,10 +124,21 @@ def in_windows(
         predictor=network,
         overlap=WINDOW_OVERLAP,
         mode="gaussian",
+        roi_weight_map=_weights(window, device),
         sw_device=device,
         device=device if image.numel() <= VOXELS_ON_DEVICE else torch.device("cpu"),
     )
     return result
+
+
+# To make it waits for whatever a GPU still has to do.
+@lru_cache(maxsize=16)
+def _weights(window: tuple[int, int, int], device: torch.device) -> Tensor:
+    """Return how much a window's voxels (X, Y, Z) count where windows overlap."""
+    from monai.data.utils import compute_importance_map
+
+    weights: Tensor = compute_importance_map(window, mode="gaussian", device=device)
+    return weights
 
 
 def _asked_for_memory(error: RuntimeError) -> str | None:

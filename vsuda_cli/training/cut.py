@@ -67,9 +67,11 @@ class Cut:
         sampler = PatchSampler(channels, settings.nce_width)
         self.patch_sampler = initialised(sampler, start, device, settings)
         learners = [*self.generator.parameters(), *self.patch_sampler.parameters()]
-        how = {"lr": settings.learning_rate, "betas": settings.betas}
-        self._generator_optimiser = adam(learners, device, **how)
-        self._discriminator_optimiser = adam(self.discriminator.parameters(), device, **how)
+        rate, betas = settings.learning_rate, settings.betas
+        self._generator_optimiser = adam(learners, device, lr=rate, betas=betas)
+        self._discriminator_optimiser = adam(
+            self.discriminator.parameters(), device, lr=rate, betas=betas
+        )
         self._pool = ImagePool(settings.pool_size, settings.seed)
         self._random = torch.Generator().manual_seed(settings.seed)
         # Voxels of each feature map, by the shape of an image.
@@ -87,7 +89,6 @@ class Cut:
         """Set one learning rate for all networks."""
         set_learning_rate(self._generator_optimiser, rate)
         set_learning_rate(self._discriminator_optimiser, rate)
-        self._step.forget()
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `source` and `target` (B, 1, X, Y[, Z]) in [0, 1].

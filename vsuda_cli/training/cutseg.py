@@ -65,7 +65,6 @@ class CutSeg:
         rates = self.segmentation.set_epoch(epoch)
         share = polynomial_rate(self._settings, epoch) / self._settings.learning_rate
         self.cut.set_rate(self._settings.translation_rate * share)
-        self._step.forget()
         return {**rates, "translation_rate": self._settings.translation_rate * share}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

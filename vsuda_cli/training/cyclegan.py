@@ -45,9 +45,11 @@ class CycleGan:
         self.judge_source = initialised(build_discriminator(settings), start, device, settings)
         self._generators = torch.nn.ModuleList([self.to_target, self.to_source])
         self._judges = torch.nn.ModuleList([self.judge_target, self.judge_source])
-        how = {"lr": settings.learning_rate, "betas": settings.betas}
-        self._generator_optimiser = adam(self._generators.parameters(), device, **how)
-        self._judge_optimiser = adam(self._judges.parameters(), device, **how)
+        rate, betas = settings.learning_rate, settings.betas
+        self._generator_optimiser = adam(
+            self._generators.parameters(), device, lr=rate, betas=betas
+        )
+        self._judge_optimiser = adam(self._judges.parameters(), device, lr=rate, betas=betas)
         self._target_pool = ImagePool(settings.pool_size, settings.seed)
         self._source_pool = ImagePool(settings.pool_size, settings.seed + 1)
         self.guide: Guide | None = None
@@ -58,7 +60,6 @@ class CycleGan:
         rate = linear_rate(self._settings, epoch)
         set_learning_rate(self._generator_optimiser, rate)
         set_learning_rate(self._judge_optimiser, rate)
-        self._step.forget()
         return {"learning_rate": rate}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -29,7 +29,8 @@ class MeanTeacher(Segmentation):
     def __init__(self, settings: MeanTeacherSettings, device: torch.device) -> None:
         super().__init__(settings, device)
         self._mt = settings
-        self._weight = 0.0
+        # On the device, for a recorded step to read.
+        self._weight = torch.zeros((), device=device)
         self._ema_limit = settings.ema_decay_start
         self._updates = 0
         self.start_from_student()
@@ -42,11 +43,12 @@ class MeanTeacher(Segmentation):
         """Set the learning rate, the consistency weight's ramp and the EMA's largest decay."""
         rates = super().set_epoch(epoch)
         progress = epoch / max(1.0, self._mt.consistency_ramp * self._mt.epochs)
-        self._weight = self._mt.consistency_weight * ramp(progress)
+        weight = self._mt.consistency_weight * ramp(progress)
+        self._weight.fill_(weight)
         # A short memory while the student still changes fast, a long one afterwards.
         ramping = progress < 1
         self._ema_limit = self._mt.ema_decay_start if ramping else self._mt.ema_decay_end
-        return {**rates, "consistency_weight": self._weight}
+        return {**rates, "consistency_weight": weight}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `labelled`, `labelled_label` and `unlabelled` (B, 1, X, Y, Z).

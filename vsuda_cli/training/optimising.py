@@ -12,18 +12,25 @@ Losses = dict[str, Tensor]
 
 
 def adam(
-    parameters: Iterable[torch.nn.Parameter], device: torch.device, **settings: Any
+    parameters: Iterable[torch.nn.Parameter], device: torch.device, lr: float, **settings: Any
 ) -> torch.optim.Adam:
-    """Return Adam; on a GPU its variant of one kernel, which a step's graph can hold."""
+    """Return Adam; on a GPU its variant of one kernel, which a step's graph can hold.
+
+    There the learning rate lies on the device: a graph reads what is set after it was recorded.
+    """
     on_gpu = device.type == "cuda"
-    return torch.optim.Adam(parameters, fused=on_gpu, capturable=on_gpu, **settings)
+    rate = torch.tensor(lr, device=device) if on_gpu else lr
+    return torch.optim.Adam(parameters, lr=rate, fused=on_gpu, capturable=on_gpu, **settings)
 
 
 def load_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Continue with a saved state, calculated as this device does whatever it was saved on."""
+    """Continue with a saved state, calculated as this device does whatever it was saved on.
+
+    The learning rate stays the optimiser's own: it is set anew in each epoch.
+    """
     own = optimiser.param_groups[0]
     groups = [
-        {**group, **{name: own[name] for name in ("fused", "capturable")}}
+        {**group, **{name: own[name] for name in ("lr", "fused", "capturable")}}
         for group in state["param_groups"]
     ]
     optimiser.load_state_dict({**state, "param_groups": groups})
@@ -68,7 +75,10 @@ def step(optimiser: torch.optim.Optimizer, clipped: torch.nn.Module, largest_nor
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Set one learning rate for all parameters."""
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
 def clip_gradients(network: torch.nn.Module, largest_norm: float) -> None:

@@ -79,7 +79,6 @@ class Segmentation:
         """Set the polynomially falling learning rate."""
         rate = polynomial_rate(self._settings, epoch)
         set_learning_rate(self.optimiser, rate)
-        self._step.forget()
         return {"learning_rate": rate}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

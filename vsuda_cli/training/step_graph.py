@@ -1,4 +1,4 @@
-"""A training step as one CUDA graph: recorded once an epoch, then started by a single call.
+"""A training step as one CUDA graph: recorded once, then started by a single call.
 
 A step is thousands of kernels, see `networks/cuda_graphs.py`; what is calculated is the same.
 """
@@ -35,8 +35,8 @@ class StepGraph:
 
     `batch` lies on the device, `draws` are the step's random choices, made on the CPU; their names
     and shapes never change. `constants` choose between graphs. Numbers that are no tensors are
-    recorded as they are: call `forget` when one changes, as a learning rate does. `generators` are
-    the device's random generators, beside torch's own, that the step draws from.
+    recorded as they are: what changes from epoch to epoch lies on the device. `generators` are the
+    device's random generators, beside torch's own, that the step draws from.
     """
 
     def __init__(
@@ -71,10 +71,6 @@ class StepGraph:
                 kept[name].copy_(value, non_blocking=True)
         recorded.graph.replay()
         return recorded.losses
-
-    def forget(self) -> None:
-        """Record anew at the next step."""
-        self._recorded.clear()
 
     def _beside(self, batch: Tensors, draws: Tensors, constants: tuple[Hashable, ...]) -> Tensors:
         """Take a step on the stream that is recorded later, as recording asks for."""
