@@ -21,6 +21,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from vsuda_cli.io.batch import Failure, Job
 from vsuda_cli.io.cases import find_images, label_beside
 from vsuda_cli.io.nifti import save_image, save_label
 from vsuda_cli.io.pipeline import Stages, run_overlapped
+from vsuda_cli.networks import cuda_graphs
 from vsuda_cli.training.precision import autocast, choose_device
 from vsuda_cli.training.segmentation import build_unet
 from vsuda_cli.training.translation import build_generator, translate_volume
@@ -138,7 +140,11 @@ def _segmenting(
         partial(predicting.save, {}),
     )
     given: list[Tensor] = []
-    with network.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])):
+    # A recorded pass does not ask the network.
+    with (
+        patch.object(cuda_graphs, "MOST_BYTES", -1),
+        network.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0])),
+    ):
         for image in images:
             predicting.compute(segmenter, predicting.load(segmenter, None, image), ())
 
