@@ -42,8 +42,18 @@ def test_its_terms_have_the_published_weights(monkeypatch: pytest.MonkeyPatch) -
     )
     # There and back is 0.5 darker, 1 in the networks' own range, both ways, times 10.
     assert losses["cycle"] == pytest.approx(10 * 2 * 1.0)
+    identity = objective._identity_loss(
+        batch["source"], batch["target"], dark(batch["target"]), dark(batch["source"])
+    )
     # A quarter darker, 0.5 in their range, both ways, times 10 times 0.5.
-    assert losses["identity"] == pytest.approx(10 * 0.5 * 2 * 0.5)
+    assert identity == pytest.approx(10 * 0.5 * 2 * 0.5)
+
+
+def test_a_generator_is_given_both_contrasts_and_is_to_leave_its_own_as_it_is() -> None:
+    objective, batch = CycleGan(TOY, CPU), toy_batch()
+    found = objective._translated(objective.to_target, batch["source"], batch["target"])
+    for output, name in zip(found, ("source", "target"), strict=True):
+        torch.testing.assert_close(output, objective.to_target(batch[name]))
 
 
 @pytest.mark.parametrize("dims", [2, 3])

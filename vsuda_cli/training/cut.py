@@ -29,6 +29,7 @@ from vsuda_cli.training.translation import (
     build_generator,
     initialised,
     linear_rate,
+    side_by_side,
 )
 
 if TYPE_CHECKING:
@@ -159,21 +160,20 @@ class Cut:
         """Send a batch (B, 1, X, Y[, Z]) through the generator, once, with its features."""
         layers = self._settings.nce_layers
         with autocast(self._device, self._settings.mixed_precision):
+            given = [source.flip(FLIP_AXIS) if flipped else source]
+            if self._settings.nce_identity:
+                given.append(target)
+            made, features = self.generator.forward_with_features(torch.cat(given), layers)
+            pseudo, *same = made.chunk(len(given))
+            source_keys, *target_keys = _apart(features, len(given))
             if flipped:
-                pseudo = self.generator(source.flip(FLIP_AXIS))
                 with torch.no_grad():
                     source_keys = self.generator.encode(source, layers)
-            else:
-                pseudo, source_keys = self.generator.forward_with_features(source, layers)
-            identity: Tensor | None = None
-            target_keys: list[Tensor] = []
-            if self._settings.nce_identity:
-                identity, target_keys = self.generator.forward_with_features(target, layers)
         return Translated(
             pseudo,
             [key.detach() for key in source_keys],
-            identity,
-            [key.detach() for key in target_keys],
+            same[0] if same else None,
+            [key.detach() for keys in target_keys for key in keys],
             flipped,
         )
 
@@ -184,7 +184,8 @@ class Cut:
         for (target, pseudo), rows in zip(pairs, decisions.chunk(len(pairs)), strict=True):
             shown = self._pool.exchange(pseudo, rows)
             with autocast(self._device, self._settings.mixed_precision):
-                loss = discriminator_loss(self.discriminator(target), self.discriminator(shown))
+                scores = side_by_side(self.discriminator, target, shown)
+                loss = discriminator_loss(*scores)
             found.append(backward({"discriminator": loss}, len(pairs)))
         step(self._discriminator_optimiser, self.discriminator, self._settings.gradient_clip)
         return mean_losses(found)["discriminator"]
@@ -202,14 +203,7 @@ class Cut:
             self.discriminator.requires_grad_(False)
             fooled = judged(self.discriminator(translated.pseudo), real=True)
             self.discriminator.requires_grad_(True)
-            keys = translated.source_keys
-            places = [draws[f"source{number}"] for number in range(len(keys))]
-            contrast = self._contrast(translated.pseudo, keys, places, translated.flipped)
-            if translated.identity is not None:
-                keys = translated.target_keys
-                places = [draws[f"target{number}"] for number in range(len(keys))]
-                own = self._contrast(translated.identity, keys, places, flipped=False)
-                contrast = (contrast + own) / 2
+            contrast = self._contrast(translated, draws)
         return {
             "adversarial": weights.gan_weight * fooled,
             "contrast": weights.nce_weight * contrast,
@@ -223,16 +217,24 @@ class Cut:
         """Take a step of the generator and the patch sampler."""
         step(self._generator_optimiser, self.generator, self._settings.gradient_clip)
 
-    def _contrast(
-        self, output: Tensor, keys: list[Tensor], positions: list[Tensor], flipped: bool
-    ) -> Tensor:
-        queries = self.generator.encode(output, self._settings.nce_layers)
-        if flipped:
-            queries = [query.flip(FLIP_AXIS) for query in queries]
-        found = self.patch_sampler(queries, positions)
-        with torch.no_grad():
-            wanted = self.patch_sampler(keys, positions)
-        return mean_patch_nce(found, wanted, self._settings.nce_temperature)
+    def _contrast(self, translated: Translated, draws: dict[str, Tensor]) -> Tensor:
+        """Return the contrastive loss, averaged over pseudo-images and translated targets."""
+        outputs, keys = [translated.pseudo], {"source": translated.source_keys}
+        if translated.identity is not None:
+            outputs.append(translated.identity)
+            keys["target"] = translated.target_keys
+        features = self.generator.encode(torch.cat(outputs), self._settings.nce_layers)
+        queries = _apart(features, len(outputs))
+        if translated.flipped:
+            queries[0] = [query.flip(FLIP_AXIS) for query in queries[0]]
+        losses = []
+        for (name, own), asked in zip(keys.items(), queries, strict=True):
+            positions = [draws[f"{name}{number}"] for number in range(len(own))]
+            found = self.patch_sampler(asked, positions)
+            with torch.no_grad():
+                wanted = self.patch_sampler(own, positions)
+            losses.append(mean_patch_nce(found, wanted, self._settings.nce_temperature))
+        return torch.stack(losses).mean()
 
     @torch.no_grad()
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -277,3 +279,8 @@ class Cut:
             "discriminator": self.discriminator,
             "patch_sampler": self.patch_sampler,
         }
+
+
+def _apart(features: list[Tensor], count: int) -> list[list[Tensor]]:
+    """Return for each of `count` batches, side by side in every feature map, its own maps."""
+    return [list(maps) for maps in zip(*(one.chunk(count) for one in features), strict=True)]

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli.config import TranslationSettings
+from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.training import ranks
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
 from vsuda_cli.training.image_pool import ImagePool
@@ -26,6 +27,7 @@ from vsuda_cli.training.translation import (
     build_generator,
     initialised,
     linear_rate,
+    side_by_side,
 )
 
 if TYPE_CHECKING:
@@ -79,14 +81,15 @@ class CycleGan:
         fakes, found = [], []
         self._generator_optimiser.zero_grad(set_to_none=True)
         for part in parts:
+            source, target = part["source"], part["target"]
             with autocast(self._device, self._settings.mixed_precision):
-                fake_target, fake_source = (
-                    self.to_target(part["source"]),
-                    self.to_source(part["target"]),
-                )
-                losses = self._generator_losses(
-                    part["source"], part["target"], fake_target, fake_source
-                )
+                fake_target, same_target = self._translated(self.to_target, source, target)
+                fake_source, same_source = self._translated(self.to_source, target, source)
+                losses = self._generator_losses(source, target, fake_target, fake_source)
+                if same_target is not None and same_source is not None:
+                    losses["identity"] = self._identity_loss(
+                        source, target, same_target, same_source
+                    )
             if self.guide is not None:
                 stack, labels = part["stack"], part["stack_label"]
                 losses["guide"] = self.guide.loss(self.to_target, stack, labels)
@@ -111,19 +114,26 @@ class CycleGan:
         self, part: dict[str, Tensor], shown_target: Tensor, shown_source: Tensor
     ) -> dict[str, Tensor]:
         with autocast(self._device, self._settings.mixed_precision):
+            of_target = side_by_side(self.judge_target, part["target"], shown_target)
+            of_source = side_by_side(self.judge_source, part["source"], shown_source)
             return {
-                "discriminator_target": discriminator_loss(
-                    self.judge_target(part["target"]), self.judge_target(shown_target)
-                ),
-                "discriminator_source": discriminator_loss(
-                    self.judge_source(part["source"]), self.judge_source(shown_source)
-                ),
+                "discriminator_target": discriminator_loss(*of_target),
+                "discriminator_source": discriminator_loss(*of_source),
             }
+
+    def _translated(
+        self, generator: ResnetGenerator, other: Tensor, own: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Translate images, and with an identity term those that have the contrast already."""
+        if self._settings.identity_weight == 0:
+            return generator(other), None
+        fake, same = side_by_side(generator, other, own)
+        return fake, same
 
     def _generator_losses(
         self, source: Tensor, target: Tensor, fake_target: Tensor, fake_source: Tensor
     ) -> dict[str, Tensor]:
-        """Return adversarial, cycle and identity terms; the identity weight counts in cycles."""
+        """Return the adversarial and the cycle term."""
         weights = self._settings
         # The judges only pass gradients on here; their own weights learn from their own loss.
         self._judges.requires_grad_(False)
@@ -134,16 +144,17 @@ class CycleGan:
         cycle = _distance(self.to_source(fake_target), source) + _distance(
             self.to_target(fake_source), target
         )
-        losses = {
+        return {
             "adversarial": weights.gan_weight * fooled,
             "cycle": weights.cycle_weight * cycle,
         }
-        if weights.identity_weight > 0:
-            identity = _distance(self.to_target(target), target) + _distance(
-                self.to_source(source), source
-            )
-            losses["identity"] = weights.cycle_weight * weights.identity_weight * identity
-        return losses
+
+    def _identity_loss(
+        self, source: Tensor, target: Tensor, same_target: Tensor, same_source: Tensor
+    ) -> Tensor:
+        """Return the identity term; its weight counts in cycles."""
+        weight = self._settings.cycle_weight * self._settings.identity_weight
+        return weight * (_distance(same_target, target) + _distance(same_source, source))
 
     @torch.no_grad()
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

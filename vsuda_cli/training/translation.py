@@ -68,6 +68,16 @@ def linear_rate(settings: TranslationSettings, epoch: int) -> float:
     return settings.learning_rate * share
 
 
+def side_by_side(network: torch.nn.Module, *batches: Tensor) -> tuple[Tensor, ...]:
+    """Return a network's outputs for batches of one shape, in one pass.
+
+    No image knows of the others, so they are those of several passes, to rounding, and of the
+    kernels, which take a GPU longer to start than to run, there are fewer.
+    """
+    outputs: Tensor = network(torch.cat(batches))
+    return outputs.chunk(len(batches))
+
+
 def translate_volume(generator: TranslationNetwork, image: Tensor, device: torch.device) -> Tensor:
     """Return the translation (1, X, Y, Z) of an image (1, X, Y, Z); 2D networks go slice by slice.
 
