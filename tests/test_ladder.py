@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "realheads" / "ladder.py"
+import pytest
+
+RECIPE = Path(__file__).parents[1] / "examples" / "realheads"
+SCRIPT = RECIPE / "ladder.py"
 RUNGS = {"source-only": (0.1, 0.2), "halfway": (0.5, 0.3), "upper-bound": (0.9, 0.8)}
 
 
@@ -29,3 +32,30 @@ def test_rungs_stand_between_source_only_and_upper_bound(tmp_path: Path) -> None
     assert table["halfway"]["cochlea_ASSD"] == [2.0, 2**0.5]
     assert done.stdout == (tmp_path / "ladder.md").read_text()
     assert "| halfway | 0.500 ± 0.000 |" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "tumour"), [("ceT1", "hrT2", "[0.35,0.8]"), ("hrT2", "ceT1", "[0.7,1.0]")]
+)
+def test_the_files_say_which_contrast_is_to_be_segmented(
+    tmp_path: Path, source: str, target: str, tumour: str
+) -> None:
+    scan = tmp_path / "target_training" / f"a_{target}.nii.gz"
+    scan.parent.mkdir()
+    scan.touch()
+    where = [f"DATA={tmp_path}", f"OUT={tmp_path / 'out'}", "VSUDA=vsuda"]
+    done = subprocess.run(
+        ["make", "-n", "-f", RECIPE / "Makefile", *where, "adapt"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    crops = [line for line in done.stdout.splitlines() if line.startswith("vsuda crop ")]
+    for line in crops:
+        tag = source if "source_training" in line else target
+        assert f"/atlas/atlas_{tag}.nii.gz" in line
+    assert len(crops) == 3
+    assert f"--set structure_ranges=[{tumour}," in done.stdout
+    exported = [line for line in done.stdout.splitlines() if "translate-export" in line]
+    assert len(exported) == 3
+    assert all(line.endswith(f"--tag {target}") for line in exported)
