@@ -59,3 +59,16 @@ def test_the_files_say_which_contrast_is_to_be_segmented(
     exported = [line for line in done.stdout.splitlines() if "translate-export" in line]
     assert len(exported) == 3
     assert all(line.endswith(f"--tag {target}") for line in exported)
+
+
+def test_a_target_of_another_tag_is_taken_for_t2(tmp_path: Path) -> None:
+    where = [f"DATA={tmp_path}", f"OUT={tmp_path / 'out'}", "VSUDA=vsuda", "TARGET_TAG=T2w"]
+    done = subprocess.run(
+        ["make", "-n", "-f", RECIPE / "Makefile", *where, "adapt"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for ranges in ("[[0.35,0.8],[0.75,1.0]]", "[[0.3,0.7],[0.75,1.0]]"):
+        assert f"--set structure_ranges={ranges}" in done.stdout
+    assert "/runs/curve --method curve" in done.stdout

@@ -151,8 +151,8 @@ def save(
 
     `runs` are the epochs used, by run.
     """
-    loaded = computed[0]
-    found = [part.fetched() for part in computed[1]]
+    loaded, parts = computed
+    found = [part.fetched() for part in parts]
     label, probability = found[0].label, found[0].probability
     if loaded.is_scan:
         label, probability = merge(found, loaded.shape, loaded.affine)

@@ -123,7 +123,6 @@ def in_windows(
         sw_batch_size=max(1, voxels // math.prod(window)),
         predictor=network,
         overlap=WINDOW_OVERLAP,
-        mode="gaussian",
         roi_weight_map=_weights(window, device),
         sw_device=device,
         device=device if image.numel() <= VOXELS_ON_DEVICE else torch.device("cpu"),

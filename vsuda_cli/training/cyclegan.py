@@ -83,12 +83,12 @@ class CycleGan:
         for part in parts:
             source, target = part["source"], part["target"]
             with autocast(self._device, self._settings.mixed_precision):
-                fake_target, same_target = self._translated(self.to_target, source, target)
-                fake_source, same_source = self._translated(self.to_source, target, source)
+                fake_target, *same_target = self._translated(self.to_target, source, target)
+                fake_source, *same_source = self._translated(self.to_source, target, source)
                 losses = self._generator_losses(source, target, fake_target, fake_source)
-                if same_target is not None and same_source is not None:
+                if same_target:
                     losses["identity"] = self._identity_loss(
-                        source, target, same_target, same_source
+                        source, target, *same_target, *same_source
                     )
             if self.guide is not None:
                 stack, labels = part["stack"], part["stack_label"]
@@ -123,12 +123,10 @@ class CycleGan:
 
     def _translated(
         self, generator: ResnetGenerator, other: Tensor, own: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, ...]:
         """Translate images, and with an identity term those that have the contrast already."""
-        if self._settings.identity_weight == 0:
-            return generator(other), None
-        fake, same = side_by_side(generator, other, own)
-        return fake, same
+        given = (other, own) if self._settings.identity_weight > 0 else (other,)
+        return side_by_side(generator, *given)
 
     def _generator_losses(
         self, source: Tensor, target: Tensor, fake_target: Tensor, fake_source: Tensor

@@ -1,6 +1,5 @@
 """Mixed precision: bf16 on CUDA, full precision elsewhere; and the choice of a device."""
 
-import importlib
 import resource
 import sys
 from typing import TypeVar
@@ -59,7 +58,8 @@ def made_fast(network: Network, settings: Training) -> Network:
         # A compilation for each shape that a network has, of which a U-Net has more than eight.
         torch._dynamo.config.recompile_limit = 64
         # On a GPU torch 2.11 fails in this fusion at the U-Net: "AssertionError: 1 v.s. 16".
-        inductor = importlib.import_module("torch._inductor.config")
+        from torch._inductor import config as inductor
+
         inductor.triton.mix_order_reduction = False
         for block in network.modules():
             if type(block).__name__ in _BLOCKS:
