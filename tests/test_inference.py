@@ -29,7 +29,7 @@ from vsuda_cli.io.cases import find_images
 from vsuda_cli.io.nifti import load_image
 from vsuda_cli.training.data import load_item
 from vsuda_cli.training.exclusion import excluded
-from vsuda_cli.training.segmentation import predict_classes
+from vsuda_cli.training.segmenter import predict_classes
 from vsuda_cli.training.translation import translate_volume
 from vsuda_cli.translating import load_translator
 

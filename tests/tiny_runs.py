@@ -9,7 +9,7 @@ from vsuda_cli import config, resolving
 from vsuda_cli.io.nifti import save_image
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.run import Run
-from vsuda_cli.training.segmentation import build_unet
+from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import build_generator
 
 SPACING_MM = (1.0, 1.0, 1.5)

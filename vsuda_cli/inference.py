@@ -21,7 +21,7 @@ from vsuda_cli.training import checkpoint
 from vsuda_cli.training.exclusion import excluded
 from vsuda_cli.training.precision import choose_device
 from vsuda_cli.training.run import choose_weights, metadata_of
-from vsuda_cli.training.segmentation import build_unet, class_probabilities
+from vsuda_cli.training.segmenter import build_unet, class_probabilities
 
 # Bytes that one pass takes for each voxel, measured with the paper's U-Net in 32 bits: 430.
 SEGMENTER_BYTES = 450

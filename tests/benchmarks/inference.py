@@ -37,7 +37,7 @@ from vsuda_cli.io.nifti import save_image, save_label
 from vsuda_cli.io.pipeline import Stages, run_overlapped
 from vsuda_cli.networks import cuda_graphs
 from vsuda_cli.training.precision import autocast, choose_device
-from vsuda_cli.training.segmentation import build_unet
+from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import build_generator, translate_volume
 from vsuda_cli.translating import make_translator
 

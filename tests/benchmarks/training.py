@@ -43,7 +43,8 @@ from vsuda_cli.training.precision import (
     peak_memory_gib,
 )
 from vsuda_cli.training.sampling import Batches, PatchSampler
-from vsuda_cli.training.segmentation import Segmentation, build_unet
+from vsuda_cli.training.segmentation import Segmentation
+from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import as_slices, translate_stack
 
 CROPS = 185

@@ -13,7 +13,7 @@ from vsuda_cli.commands.cutseg_inputs import coarser_than, load_teacher, transla
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.training import checkpoint
-from vsuda_cli.training.segmentation import build_unet
+from vsuda_cli.training.segmenter import build_unet
 
 SETTINGS = config.CutSegSettings(unet=config.UNet(channels=(2, 2, 2, 2, 2, 2)))
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from vsuda_cli.commands import segmenting
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import labelled_images
 from vsuda_cli.training import checkpoint
-from vsuda_cli.training.segmentation import build_unet
+from vsuda_cli.training.segmenter import build_unet
 
 CPU = torch.device("cpu")
 SETTINGS = config.SegmentationSettings(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vsuda_cli import resolving
 from vsuda_cli.config import CutSegSettings, TranslationSettings, UNet
 from vsuda_cli.training.cutseg import CutSeg
-from vsuda_cli.training.segmentation import build_unet
+from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import as_slices, build_generator, translate_stack
 
 CPU = torch.device("cpu")

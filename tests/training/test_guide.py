@@ -11,7 +11,7 @@ from vsuda_cli.config import TranslationSettings, UNet
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.cyclegan import CycleGan
 from vsuda_cli.training.guide import Guide
-from vsuda_cli.training.segmentation import build_unet
+from vsuda_cli.training.segmenter import build_unet
 
 CPU = torch.device("cpu")
 NET = UNet(

@@ -1,4 +1,4 @@
-"""Supervised segmentation on toys: losses, rates, validation, resuming."""
+"""Supervised segmentation on toys: losses, rates, resuming."""
 
 import copy
 import dataclasses
@@ -11,15 +11,9 @@ from torch import Tensor
 
 from vsuda_cli.config import Augmentation, SegmentationSettings, UNet
 from vsuda_cli.training.contrast_prior import CurvePrior
-from vsuda_cli.training.data import Item
-from vsuda_cli.training.segmentation import (
-    Segmentation,
-    build_unet,
-    polynomial_rate,
-    predict_classes,
-    validation_dice,
-)
+from vsuda_cli.training.segmentation import Segmentation, polynomial_rate
 from vsuda_cli.training.segmentation_loss import SegmentationLoss, dice_and_cross_entropy
+from vsuda_cli.training.segmenter import build_unet, predict_classes
 
 CPU = torch.device("cpu")
 NET = UNet(
@@ -284,53 +278,6 @@ def test_an_interrupted_objective_goes_on_identically() -> None:
         assert torch.equal(loss, theirs[name])
     for a, b in zip(one.network.parameters(), other.network.parameters(), strict=True):
         assert torch.equal(a, b)
-
-
-def test_prediction_is_made_without_dropout_and_leaves_the_mode() -> None:
-    network = build_unet(dataclasses.replace(NET, dropout=0.5), 3)
-    images = toy_batch()["labelled"]
-    for training in (True, False):
-        network.train(training)
-        found = predict_classes(network, images, CPU)
-        assert network.training is training
-        assert torch.equal(found, predict_classes(network, images, CPU))
-        assert found.shape == (1, 16, 16, 4)
-
-
-# Its crops are one patch large.
-SMALL = dataclasses.replace(TOY, patch_size=(4, 4, 2))
-
-
-def test_validation_dice_counts_over_a_subjects_crops() -> None:
-    found = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
-    found[0, :2], found[0, 3, 3, 0] = 1, 2  # 16 voxels of class 1, 1 of class 2
-
-    def labelled(case: str, ones: int, twos: int) -> Item:
-        label = torch.zeros((4, 4, 2), dtype=torch.uint8)
-        label.view(-1)[:ones] = 1
-        if twos:
-            label[3, 3, 0] = 2
-        return Item(case, torch.zeros(1, 4, 4, 2), label, 1.0)
-
-    network = Fixed(one_hot_logits(found, 3), [])
-    items = [labelled("a_R", 8, 1), labelled("a_L", 16, 1), labelled("b_R", 0, 0)]
-    scores = validation_dice(network, items, SMALL, CPU)
-    # Subject a: 2 (8 + 16) / (32 + 24) and 2 * 2 / (2 + 2); subject b has neither: 0.
-    assert scores["validation_dice_VS"] == pytest.approx((48 / 56 + 0) / 2)
-    assert scores["validation_dice_cochlea"] == pytest.approx((1 + 0) / 2)
-    assert scores["validation_dice"] == pytest.approx((24 / 56 + 0.5) / 2)
-
-
-def test_a_class_absent_from_both_counts_as_1_and_no_items_as_nothing() -> None:
-    nothing = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
-    network = Fixed(one_hot_logits(nothing, 3), [])
-    empty = Item("a", torch.zeros(1, 4, 4, 2), nothing[0], 1.0)
-    scores = validation_dice(network, [empty], SMALL, CPU)
-    assert scores["validation_dice"] == 1.0
-    assert validation_dice(network, [], SMALL, CPU) == {}
-    unlabelled = dataclasses.replace(empty, label=None)
-    with pytest.raises(ValueError, match="a has no label"):
-        validation_dice(network, [unlabelled], SMALL, CPU)
 
 
 def test_pictures_show_image_label_and_prediction() -> None:

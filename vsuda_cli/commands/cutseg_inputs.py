@@ -86,7 +86,7 @@ class Parts:
         from vsuda_cli.training.cutseg import CutSeg
         from vsuda_cli.training.run import choose_weights
         from vsuda_cli.training.sampling import Batches
-        from vsuda_cli.training.segmentation import validation_dice
+        from vsuda_cli.training.segmenter import validation_dice
         from vsuda_cli.training.translation import translate_volume
 
         def make() -> Prepared:

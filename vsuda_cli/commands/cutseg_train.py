@@ -46,7 +46,7 @@ def cutseg_train(
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.resolving import to_dict
     from vsuda_cli.training.run import Run
-    from vsuda_cli.training.segmentation import VALIDATION_METRIC
+    from vsuda_cli.training.segmenter import VALIDATION_METRIC
 
     settings = segmenting.resolve_segmenter(CutSegSettings, options, classes)
     labelled = labelled_images(source)

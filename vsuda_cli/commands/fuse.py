@@ -51,10 +51,11 @@ def fuse(
 
     Confident learning: the first model's labels are noisy labels; where the next model's
     probabilities say that a label is wrong, its own most probable class takes the place; the
-    third cleans that, and so on. Cases that are not in every folder are named and left out. A
-    table on stderr tells how many voxels each step changed, per class.
+    third cleans that, and so on. Most labels stay the first model's: name the best one first.
+    Cases that are not in every folder are named and left out. A table on stderr tells how many
+    voxels each step changed, per class.
 
-    Example: vsuda fuse predictions/model1 predictions/model2 predictions/model3 predictions/fused
+    Example: vsuda fuse predictions/model3 predictions/model2 predictions/model1 predictions/fused
     """
     from vsuda_cli import console
     from vsuda_cli.commands.running import finish, run_cases

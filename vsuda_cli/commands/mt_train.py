@@ -52,7 +52,7 @@ def mt_train(
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.training.mean_teacher import MeanTeacher
     from vsuda_cli.training.sampling import Batches
-    from vsuda_cli.training.segmentation import VALIDATION_METRIC
+    from vsuda_cli.training.segmenter import VALIDATION_METRIC
 
     settings = segmenting.resolve_segmenter(MeanTeacherSettings, options, classes)
     cases = labelled_images(labelled)

@@ -61,7 +61,8 @@ def seg_train(
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.training.sampling import Batches
-    from vsuda_cli.training.segmentation import VALIDATION_METRIC, Segmentation
+    from vsuda_cli.training.segmentation import Segmentation
+    from vsuda_cli.training.segmenter import VALIDATION_METRIC
 
     settings = segmenting.resolve_segmenter(SegmentationSettings, options, classes)
     cases = labelled_images(labelled, labels)

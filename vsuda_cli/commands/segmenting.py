@@ -111,7 +111,7 @@ def validation_of(
     device: "torch.device",
 ) -> "Validate":
     """Return the function that scores the network on held-out items."""
-    from vsuda_cli.training.segmentation import validation_dice
+    from vsuda_cli.training.segmenter import validation_dice
 
     return lambda: validation_dice(network(), items, settings, device)
 

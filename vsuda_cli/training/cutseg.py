@@ -19,13 +19,9 @@ from vsuda_cli.training.optimising import (
     step,
 )
 from vsuda_cli.training.precision import autocast, made_fast
-from vsuda_cli.training.segmentation import (
-    Segmentation,
-    polynomial_rate,
-    predict_classes,
-    vary_intensity,
-)
+from vsuda_cli.training.segmentation import Segmentation, polynomial_rate, vary_intensity
 from vsuda_cli.training.segmentation_loss import SegmentationLoss, counted_cross_entropy
+from vsuda_cli.training.segmenter import predict_classes
 from vsuda_cli.training.step_graph import StepGraph
 from vsuda_cli.training.translation import as_slices, translate_stack
 

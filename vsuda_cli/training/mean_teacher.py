@@ -12,11 +12,9 @@ from vsuda_cli.config import MeanTeacherSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.precision import autocast, made_fast
-from vsuda_cli.training.segmentation import (
-    Segmentation,
-    predict_classes,
-)
+from vsuda_cli.training.segmentation import Segmentation
 from vsuda_cli.training.segmentation_loss import counted_cross_entropy
+from vsuda_cli.training.segmenter import predict_classes
 
 
 class MeanTeacher(Segmentation):

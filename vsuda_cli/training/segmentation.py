@@ -1,17 +1,12 @@
-"""Supervised segmentation, and what its networks find: probabilities, classes, validation."""
+"""Supervised segmentation."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vsuda_cli.config import SegmenterSettings, UNet
+from vsuda_cli.config import SegmenterSettings
 from vsuda_cli.networks.contrast_curve import hide_structures, smooth_in_plane
-from vsuda_cli.networks.passes import in_windows
-from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.augmentation import (
     augment_intensity,
     mirror_some,
@@ -19,7 +14,6 @@ from vsuda_cli.training.augmentation import (
     scale_structures,
 )
 from vsuda_cli.training.contrast_prior import CurvePrior
-from vsuda_cli.training.data import Item, label_of
 from vsuda_cli.training.lesions import is_one_of
 from vsuda_cli.training.optimising import (
     adam,
@@ -34,22 +28,8 @@ from vsuda_cli.training.optimising import (
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.random_contrast import draw_structures, random_contrast
 from vsuda_cli.training.segmentation_loss import SegmentationLoss
+from vsuda_cli.training.segmenter import build_unet, predict_classes
 from vsuda_cli.training.step_graph import StepGraph
-
-VALIDATION_METRIC = ("validation_dice", True)
-
-
-def build_unet(settings: UNet, class_count: int) -> UNet2d5:
-    """Return the segmentation network; `class_count` includes the background."""
-    return UNet2d5(
-        in_channels=1,
-        class_count=class_count,
-        channels=settings.channels,
-        kernels=settings.kernels,
-        strides=settings.strides,
-        residual_units=settings.residual_units,
-        dropout=settings.dropout,
-    )
 
 
 class Segmentation:
@@ -204,75 +184,6 @@ def vary_intensity(
             generator=generator,
         )
     return augment_intensity(images, settings.augmentation, generator)
-
-
-def class_probabilities(network: UNet2d5, device: torch.device, images: Tensor) -> Tensor:
-    """Return the probabilities (B, class, X, Y, Z) of images (B, 1, X, Y, Z), in 32 bits."""
-    with autocast(device):
-        logits: Tensor = network(images)
-    return logits.float().softmax(dim=1)
-
-
-@contextmanager
-def _evaluating(network: UNet2d5) -> Iterator[None]:
-    """Put a network into evaluation mode, and back into its own."""
-    was_training = network.training
-    network.eval()
-    yield
-    network.train(was_training)
-
-
-@torch.no_grad()
-def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> Tensor:
-    """Return the most probable class (B, X, Y, Z) of images (B, 1, X, Y, Z), in evaluation mode."""
-    with _evaluating(network), autocast(device):
-        classes: Tensor = network(images).argmax(dim=1)
-    return classes
-
-
-@torch.no_grad()
-def validation_dice(
-    network: UNet2d5, items: list[Item], settings: SegmenterSettings, device: torch.device
-) -> dict[str, float]:
-    """Return the Dice of each class, and `validation_dice`, their mean, as `predict` segments.
-
-    Voxels are counted over all crops of a subject, then Dice is averaged over subjects; a class
-    that a subject lacks and that is not predicted there counts as 1.
-    """
-    if not items:
-        return {}
-    counts: dict[str, Tensor] = {}
-    with _evaluating(network):
-        for item in items:
-            counts[item.subject] = counts.get(item.subject, 0) + _overlap(
-                network, item, settings, device
-            )
-    dice = {}
-    for index, name in enumerate(settings.classes):
-        values = []
-        for count in counts.values():
-            overlap, total = count[index].tolist()
-            values.append(2 * overlap / total if total else 1.0)
-        dice[f"validation_dice_{name}"] = sum(values) / len(values)
-    return {**dice, VALIDATION_METRIC[0]: sum(dice.values()) / len(dice)}
-
-
-def _overlap(
-    network: UNet2d5, item: Item, settings: SegmenterSettings, device: torch.device
-) -> Tensor:
-    """Return for each class (class, 2) how many voxels are right, and how many found plus there."""
-    softmax = partial(class_probabilities, network, device)
-    image = item.image[None].to(device)
-    found = in_windows(softmax, image, settings.patch_size, device)[0].argmax(dim=0)
-    wanted = label_of(item).to(found.device)
-    return torch.stack(
-        [
-            torch.stack(
-                [((found == c) & (wanted == c)).sum(), (found == c).sum() + (wanted == c).sum()]
-            )
-            for c in range(1, len(settings.classes) + 1)
-        ]
-    )
 
 
 def polynomial_rate(settings: SegmenterSettings, epoch: int) -> float:

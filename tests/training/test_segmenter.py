@@ -1,0 +1,76 @@
+"""What the segmenter finds, and how much of it is right, on toys."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from vsuda_cli.config import SegmentationSettings, UNet
+from vsuda_cli.training.data import Item
+from vsuda_cli.training.segmenter import build_unet, predict_classes, validation_dice
+
+CPU = torch.device("cpu")
+NET = UNet(
+    channels=(4, 6, 8),
+    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
+    strides=((2, 2, 1), (2, 2, 2)),
+    residual_units=1,
+    dropout=0.5,
+)
+# Its crops are one patch large.
+SMALL = SegmentationSettings(patch_size=(4, 4, 2))
+
+
+class Fixed(torch.nn.Module):
+    """A network that finds given classes."""
+
+    def __init__(self, labels: Tensor) -> None:
+        super().__init__()
+        self.logits = torch.nn.functional.one_hot(labels.long(), 3).movedim(-1, 1).float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits
+
+
+def test_prediction_is_made_without_dropout_and_leaves_the_mode() -> None:
+    network = build_unet(NET, 3)
+    images = torch.rand((1, 1, 16, 16, 4), generator=torch.Generator().manual_seed(0))
+    for training in (True, False):
+        network.train(training)
+        found = predict_classes(network, images, CPU)
+        assert network.training is training
+        assert torch.equal(found, predict_classes(network, images, CPU))
+        assert found.shape == (1, 16, 16, 4)
+
+
+def test_validation_dice_counts_over_a_subjects_crops() -> None:
+    found = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
+    found[0, :2], found[0, 3, 3, 0] = 1, 2  # 16 voxels of class 1, 1 of class 2
+
+    def labelled(case: str, ones: int, twos: int) -> Item:
+        label = torch.zeros((4, 4, 2), dtype=torch.uint8)
+        label.view(-1)[:ones] = 1
+        if twos:
+            label[3, 3, 0] = 2
+        return Item(case, torch.zeros(1, 4, 4, 2), label, 1.0)
+
+    network = Fixed(found)
+    items = [labelled("a_R", 8, 1), labelled("a_L", 16, 1), labelled("b_R", 0, 0)]
+    scores = validation_dice(network, items, SMALL, CPU)
+    # Subject a: 2 (8 + 16) / (32 + 24) and 2 * 2 / (2 + 2); subject b has neither: 0.
+    assert scores["validation_dice_VS"] == pytest.approx((48 / 56 + 0) / 2)
+    assert scores["validation_dice_cochlea"] == pytest.approx((1 + 0) / 2)
+    assert scores["validation_dice"] == pytest.approx((24 / 56 + 0.5) / 2)
+
+
+def test_a_class_absent_from_both_counts_as_1_and_no_items_as_nothing() -> None:
+    nothing = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
+    network = Fixed(nothing)
+    empty = Item("a", torch.zeros(1, 4, 4, 2), nothing[0], 1.0)
+    scores = validation_dice(network, [empty], SMALL, CPU)
+    assert scores["validation_dice"] == 1.0
+    assert validation_dice(network, [], SMALL, CPU) == {}
+    unlabelled = dataclasses.replace(empty, label=None)
+    with pytest.raises(ValueError, match="a has no label"):
+        validation_dice(network, [unlabelled], SMALL, CPU)
