@@ -80,9 +80,9 @@ class Training:
     save_every: int = 1
     # Largest gradient norm; 0: no clipping.
     gradient_clip: float = 0.0
-    # bf16 on CUDA; a CPU always calculates in single precision. Those that multiply in bf16 take half
-    # to three quarters of the time for a step, but oneDNN's gradients of weights read memory that
-    # nothing has written where planes are 2 x 2 (torch 2.13): NaN, or worse, noise.
+    # bf16 on CUDA; a CPU always calculates in single precision. Those that multiply in bf16 take
+    # half to three quarters of the time for a step, but oneDNN's gradients of weights read memory
+    # that nothing has written where planes are 2 x 2 (torch 2.13): NaN, or worse, noise.
     mixed_precision: bool = True
     # Convolutions on channels-last tensors, and blocks compiled by torch.compile [ours]: the same
     # results to rounding; tests/benchmarks/training.py measures whether they pay on a machine.

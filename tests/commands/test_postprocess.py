@@ -262,3 +262,26 @@ def test_outlines_snap_to_the_scan(data):
 def test_snapping_needs_the_scans(data):
     with pytest.raises(VsudaError, match="needs the scans' images"):
         call(data / "labels", data / "out", "--snap")
+
+
+def test_cysts_are_filled_and_told(data):
+    holed = truth()
+    holed[32:34, 43:46, 5] = 0
+    save_ears(data, holed)
+    words = ["--like", data / "scans"]
+    plain = call(data / "labels", data / "plain", *words)
+    filled = call(data / "labels", data / "out", *words, "--fill-cysts", "--json")
+    assert "cysts" not in plain.stderr
+    assert "a: VS: 6 voxels (5.8 mm3) of cysts filled" in filled.stderr
+    (record,) = json.loads(filled.stdout)["removed"]
+    assert (record["label"], record["rule"], record["voxels"]) == ("a", "cysts", 6)
+    assert np.array_equal(load_label(data / "out" / "a_Label.nii.gz").array, truth())
+    # And without scans, ear by ear.
+    call(data / "labels", data / "ears", "--fill-cysts")
+    ear = load_label(data / "ears" / "a_R_Label.nii.gz")
+    assert np.array_equal(ear.array, cut_box(truth(), AFFINE, STARTS["R"], SIZE)[0])
+
+
+def test_cysts_are_of_the_tumour(data):
+    with pytest.raises(VsudaError, match="lacks VS, which --fill-cysts is about"):
+        call(data / "labels", data / "out", "--fill-cysts", "--no-height-rule", "--classes", "a,b")

@@ -111,7 +111,7 @@ def test_strange_names_pass_through(tmp_path: Path, case: str) -> None:
     assert file.case == case
     path = output_path(tmp_path / "out", file.case, "Label")
     rules = Rules(("VS", "cochlea"), max_above_mm=None)
-    clean_case([file], None, (path,), rules, one_sided=False, snap=False)
+    clean_case([file], None, (path,), rules, one_sided=False, snap=False, cysts=False)
     assert load_label(path).array.all()
     assert [found.name for found in (tmp_path / "out").iterdir()] == [f"{case}_Label.nii.gz"]
 

@@ -71,6 +71,12 @@ def postprocess(
             "--snap", help="Move outlines by up to 2 pixels to the scans' edges; with --like."
         ),
     ] = False,
+    fill_cysts: Annotated[
+        bool,
+        typer.Option(
+            "--fill-cysts", help="Fill what a tumour encloses in a slice, or nearly does."
+        ),
+    ] = False,
     connectivity: Annotated[
         int, typer.Option("--connectivity", metavar="6|18|26", help="Neighbours of a voxel.")
     ] = 26,
@@ -85,7 +91,8 @@ def postprocess(
     dropped, up being the world's z; then the largest component of each class is kept. A label map
     wider than 120 mm that is not named _R or _L holds both ears: each half is treated alone. With
     --one-sided a subject keeps its largest tumour alone, as sporadic schwannomas are. With --snap
-    outlines then move to where the scan shows edges: a voxel belongs to the side it resembles.
+    outlines then move to where the scan shows edges: a voxel belongs to the side it resembles. Last
+    --fill-cysts adds to the tumour what it encloses in a slice by three quarters or more.
 
     Example: vsuda postprocess predictions/fused final --like target_validation
     """
@@ -112,9 +119,10 @@ def postprocess(
             raise VsudaError(f"--classes {classes}", problem, remedy)
     if snap and like is None:
         raise VsudaError("--snap", "needs the scans' images", "give their folder as --like")
-    if one_sided and CLASSES[0] not in names:
-        problem = f"lacks {CLASSES[0]}, which --one-sided is about"
-        raise VsudaError(f"--classes {classes}", problem, "name it, or leave --one-sided away")
+    for option, given in (("--one-sided", one_sided), ("--fill-cysts", fill_cysts)):
+        if given and CLASSES[0] not in names:
+            problem = f"lacks {CLASSES[0]}, which {option} is about"
+            raise VsudaError(f"--classes {classes}", problem, f"name it, or leave {option} away")
     tumour, cochlea = (names.index(c) + 1 if c in names else 0 for c in CLASSES)
     above = MAX_ABOVE_MM if max_above_mm is None else max_above_mm
     limit = above if height_rule else None
@@ -144,7 +152,8 @@ def postprocess(
     for case, parts in groups.items():
         written = [case] if like else [part.case for part in parts]
         paths = tuple(output_path(out, name, "Label") for name in written)
-        jobs.append(Job(case, paths, (parts, scans.get(case), paths, rules, one_sided, snap)))
+        way = (rules, one_sided, snap, fill_cysts)
+        jobs.append(Job(case, paths, (parts, scans.get(case), paths, *way)))
     finish(run_cases("Cleaning", jobs, clean_case, options))
 
 
@@ -170,10 +179,11 @@ def clean_case(
     rules: "Rules",
     one_sided: bool,
     snap: bool,
+    cysts: bool,
 ) -> "JobResult":
     """Clean the label maps of one subject into `paths`; with a scan, merge them on its grid.
 
-    With `snap` their outlines move there to the scan's edges.
+    With `snap` their outlines move there to the scan's edges; with `cysts` the tumour's are filled.
     """
     from vsuda_cli.images import components
     from vsuda_cli.images.one_sided import keep_one_tumour
@@ -181,7 +191,7 @@ def clean_case(
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.nifti import load_image, load_label, save_label
 
-    maps, removals, remarks = [], [], []
+    maps, changes, remarks = [], [], []
     for part in parts:
         label = load_label(part.path, len(rules.classes) + 1)
         one_ear = part.case.endswith(EARS)
@@ -189,26 +199,47 @@ def clean_case(
         way = components.clean_both_ears if both else components.clean
         cleaned, gone, said = way(label.array, label.affine, rules)
         maps.append((cleaned, label.affine))
-        removals.append(gone)
+        changes.append(gone)
         remarks.append(said)
     if one_sided:
         kept, more = keep_one_tumour(maps, rules)
         maps = [(labels, affine) for labels, (_, affine) in zip(kept, maps, strict=True)]
-        removals = [[*gone, *also] for gone, also in zip(removals, more, strict=True)]
-    if scan is None:
-        for path, (labels, affine) in zip(paths, maps, strict=True):
-            save_label(path, labels, affine)
-    else:
+        changes = [[*gone, *also] for gone, also in zip(changes, more, strict=True)]
+    told = list(zip([part.case for part in parts], changes, remarks, strict=True))
+    if scan is not None:
         merged, affine = _merge(parts, maps, scan)
         if snap:
             volume = load_image(scan)
             merged = snap_outlines(merged, volume.array, volume.affine)
-        save_label(paths[0], merged, affine)
+        maps = [(merged, affine)]
+    for path, (labels, affine) in zip(paths, maps, strict=True):
+        if cysts:
+            labels, filled = _without_cysts(labels, affine, rules)
+            if filled:
+                told.append((path.name.removesuffix("_Label.nii.gz"), filled, []))
+        save_label(path, labels, affine)
     notes, removed = [], []
-    for part, gone, said in zip(parts, removals, remarks, strict=True):
-        notes.append(f"{part.case}: " + "; ".join([*said, *_tell(gone)] or ["nothing removed"]))
-        removed += [{"label": part.case, **vars(one)} for one in gone]
+    for case, gone, said in told:
+        notes.append(f"{case}: " + "; ".join([*said, *_tell(gone)] or ["nothing removed"]))
+        removed += [{"label": case, **vars(one)} for one in gone]
     return JobResult(paths, {"removed": removed}, tuple(notes))
+
+
+def _without_cysts(
+    labels: "Labels", affine: "Affine", rules: "Rules"
+) -> "tuple[Labels, list[Removal]]":
+    """Return a label map whose tumour has no cysts, and what was filled."""
+    import numpy as np
+
+    from vsuda_cli.images.components import Removal, voxel_mm3
+    from vsuda_cli.images.cysts import fill_cysts
+
+    filled = fill_cysts(labels, affine, rules.tumour)
+    count = int(np.count_nonzero(filled != labels))
+    if not count:
+        return filled, []
+    structure = rules.classes[rules.tumour - 1]
+    return filled, [Removal(structure, "cysts", count, count * voxel_mm3(affine), "filled")]
 
 
 def _merge(
@@ -245,8 +276,8 @@ def _tell(removed: "Sequence[Removal]") -> list[str]:
     told = []
     for (structure, rule), some in groups.items():
         size = f"{sum(one.voxels for one in some)} voxels ({sum(one.mm3 for one in some):.1f} mm3)"
-        if rule == "holes":
-            told.append(f"{structure}: {size} of holes filled")
+        if rule in ("holes", "cysts"):
+            told.append(f"{structure}: {size} of {rule} filled")
             continue
         parts = "1 component" if len(some) == 1 else f"{len(some)} components"
         most = max(some, key=lambda one: one.voxels)

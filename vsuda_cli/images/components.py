@@ -43,7 +43,7 @@ class Rules:
 
 @dataclass(frozen=True)
 class Removal:
-    """A component taken away (or, by the rule `holes`, filled): where and why."""
+    """A component taken away (or, by the rules `holes` and `cysts`, filled): where and why."""
 
     structure: str
     rule: str
