@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from vsuda_cli.images.geometry import Affine
 
-# Bays up to twice as wide as this are looked at. The tumours of labelled scans have none: filled
-# like this, their own labels stay the same to a Dice coefficient of 0.9996 or more.
+# Bays up to twice as wide as this are looked at. Tumours of labelled scans have none: filled like
+# this, their own labels stay the same, to a Dice coefficient of 0.998 or more in 36 scans.
 REACH_MM = 3.0
 # And so much of their border must be tumour, counted in edges of pixels.
 SHARE = 0.75
