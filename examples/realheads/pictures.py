@@ -20,6 +20,8 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from vsuda_cli.images.metrics import dice
+
 # Colours that colour-blind readers tell apart (Okabe and Ito).
 COLOURS = {1: "#E69F00", 2: "#56B4E9"}
 NAMES = {1: "VS", 2: "cochlea"}
@@ -67,13 +69,6 @@ def outline(
             axes.contour((labels == value).T, [0.5], colors=colour, linewidths=width)
 
 
-def dice(found: NDArray[np.uint8], wanted: NDArray[np.uint8], value: int) -> float:
-    """Return the Dice coefficient of one structure in a whole scan."""
-    both = np.count_nonzero((found == value) & (wanted == value))
-    total = np.count_nonzero(found == value) + np.count_nonzero(wanted == value)
-    return 2 * both / total if total else 1.0
-
-
 def draw_rungs(data: Path, out: Path, rungs: list[str], rows: int) -> plt.Figure:
     """Return a figure of what each rung finds in the first validation scans."""
     references = sorted((data / "target_validation_labels").glob("*_Label.nii*"))[:rows]
@@ -91,7 +86,7 @@ def draw_rungs(data: Path, out: Path, rungs: list[str], rows: int) -> plt.Figure
             show(axes, image[:, :, z][part], spacing, limits)
             outline(axes, wanted[:, :, z][part], dict.fromkeys(NAMES, "white"), 0.8)
             outline(axes, found[:, :, z][part], COLOURS, 1.4)
-            scores = (f"{name} {dice(found, wanted, k):.2f}" for k, name in NAMES.items())
+            scores = (f"{n} {dice(found == k, wanted == k):.2f}" for k, n in NAMES.items())
             axes.set_xlabel(", ".join(scores), fontsize=7)
     return figure
 

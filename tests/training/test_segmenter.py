@@ -4,20 +4,14 @@ import dataclasses
 
 import pytest
 import torch
+from tiny_runs import UNET
 from torch import Tensor
 
-from vsuda_cli.config import SegmentationSettings, UNet
+from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.segmenter import build_unet, predict_classes, validation_dice
 
 CPU = torch.device("cpu")
-NET = UNet(
-    channels=(4, 6, 8),
-    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
-    strides=((2, 2, 1), (2, 2, 2)),
-    residual_units=1,
-    dropout=0.5,
-)
 # Its crops are one patch large.
 SMALL = SegmentationSettings(patch_size=(4, 4, 2))
 
@@ -34,7 +28,7 @@ class Fixed(torch.nn.Module):
 
 
 def test_prediction_is_made_without_dropout_and_leaves_the_mode() -> None:
-    network = build_unet(NET, 3)
+    network = build_unet(dataclasses.replace(UNET, dropout=0.5), 3)
     images = torch.rand((1, 1, 16, 16, 4), generator=torch.Generator().manual_seed(0))
     for training in (True, False):
         network.train(training)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vsuda_cli.images.geometry import Affine
+from vsuda_cli.images.geometry import Affine, axis_through_slices
 
 # Bays up to twice as wide as this are looked at. Tumours of labelled scans have none: filled like
 # this, their own labels stay the same, to a Dice coefficient of 0.998 or more in 36 scans.
@@ -26,9 +26,8 @@ def fill_cysts(labels: Labels, affine: Affine, tumour: int) -> Labels:
     `affine` maps voxel indices to RAS mm. Slice by slice, across the axis of the largest spacing;
     only background is filled.
     """
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    through = int(np.argmax(spacing))
-    in_plane = np.delete(spacing, through)
+    through = axis_through_slices(affine)
+    in_plane = np.delete(np.linalg.norm(affine[:3, :3], axis=0), through)
     filled = labels.copy()
     # A view: what is written into a slice is written into the volume.
     slices = np.moveaxis(filled, through, 0)
@@ -49,7 +48,6 @@ def _enclosed(mask: Mask, spacing_mm: NDArray[np.float64]) -> Mask:
     near = ndimage.distance_transform_edt(~padded, sampling=spacing_mm) <= REACH_MM
     closed = ndimage.distance_transform_edt(near, sampling=spacing_mm) > REACH_MM
     gaps, count = ndimage.label(ndimage.binary_fill_holes(closed | padded) & ~padded)
-    chosen = np.zeros(count + 1, dtype=np.bool_)
     border, to_tumour = np.zeros((2, count + 1), dtype=np.int64)
     for axis in (0, 1):
         for shift in (-1, 1):
@@ -57,7 +55,9 @@ def _enclosed(mask: Mask, spacing_mm: NDArray[np.float64]) -> Mask:
             edge = (beside > 0) & (gaps != beside)
             border += np.bincount(beside[edge], minlength=count + 1)
             to_tumour += np.bincount(beside[edge & padded], minlength=count + 1)
-    chosen[1:] = to_tumour[1:] >= SHARE * border[1:]
+    enclosed = to_tumour >= SHARE * border
+    # What is no gap.
+    enclosed[0] = False
     inner = tuple(slice(m, -m) for m in margin)
-    found: Mask = chosen[gaps][inner]
+    found: Mask = enclosed[gaps[inner]]
     return found

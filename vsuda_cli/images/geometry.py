@@ -20,6 +20,11 @@ def transform(matrix: Affine, points: Points) -> Points:
     return moved
 
 
+def axis_through_slices(affine: Affine) -> int:
+    """Return the array axis that slices lie across: the first of the largest spacing."""
+    return int(np.argmax(np.linalg.norm(affine[:3, :3], axis=0)))
+
+
 def translation(offset: Points) -> Affine:
     """Return the 4x4 matrix that moves points by `offset` (3,)."""
     matrix = np.eye(4)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vsuda_cli.images.geometry import Affine
+from vsuda_cli.images.geometry import Affine, axis_through_slices
 
 # Outlines move by at most so many pixels.
 STEPS = 2
@@ -34,7 +34,7 @@ def snap_outlines(labels: Labels, image: Image, affine: Affine) -> Labels:
     a structure joins it if it resembles the structure's mean near there more than that outside; an
     outermost voxel that does not leaves it. Nothing moves where the two means are about the same.
     """
-    through = int(np.argmax(np.linalg.norm(affine[:3, :3], axis=0)))
+    through = axis_through_slices(affine)
     snapped = labels.copy()
     for value in np.unique(labels[labels > 0]):
         box = _box_around(snapped == value)
