@@ -1,15 +1,11 @@
-"""The ladder's table and pictures, as its recipe calls them."""
+"""The ladder's table and recipe."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
 
-import nibabel as nib
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 RECIPE = Path(__file__).parents[1] / "examples" / "realheads"
 SCRIPT = RECIPE / "ladder.py"
@@ -76,47 +72,3 @@ def test_a_target_of_another_tag_is_taken_for_t2(tmp_path: Path) -> None:
     for ranges in ("[[0.35,0.8],[0.75,1.0]]", "[[0.3,0.7],[0.75,1.0]]"):
         assert f"--set structure_ranges={ranges}" in done.stdout
     assert "/runs/curve --method curve" in done.stdout
-
-
-def save(path: Path, array: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(array, np.diag((1.0, 1.0, 1.5, 1.0))), path)
-
-
-def orange(picture: Path, columns: int) -> list[int]:
-    """Return how many pixels of each column of panels are as orange as a tumour's outline."""
-    pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
-    like = np.abs(pixels - (0xE6, 0x9F, 0x00)).max(axis=2) < 40
-    return [int(part.sum()) for part in np.array_split(like, columns, axis=1)]
-
-
-def test_pictures_show_what_each_rung_found(tmp_path: Path) -> None:
-    data, out = tmp_path / "data", tmp_path / "out"
-    wanted = np.zeros((40, 40, 6), np.uint8)
-    wanted[10:20, 10:20, 1:5], wanted[25:28, 25:28, 2:4] = 1, 2
-    for case in ("a", "b"):
-        save(data / "target_validation" / f"{case}_hrT2.nii.gz", wanted * 80)
-        save(data / "target_validation_labels" / f"{case}_Label.nii.gz", wanted)
-        save(out / "final" / "blind" / f"{case}_Label.nii.gz", np.zeros_like(wanted))
-        save(out / "final" / "perfect" / f"{case}_Label.nii.gz", wanted)
-    file = tmp_path / "rungs.png"
-    words = ["rungs", data, out, file, "--rungs", "blind", "perfect"]
-    subprocess.run([sys.executable, RECIPE / "pictures.py", *words], check=True)
-    blind, perfect = orange(file, 2)
-    assert blind == 0 < perfect
-
-
-def test_pictures_show_pseudo_images_with_their_own_labels(tmp_path: Path) -> None:
-    small, large = np.zeros((2, 40, 40, 6), np.uint8)
-    small[10:12, 10:12, 3], large[10:20, 10:20, 1:5] = 1, 1
-    for case, label in (("a", small), ("b", large)):
-        save(tmp_path / "crops" / "source_training" / f"{case}_ceT1.nii.gz", label * 200)
-        save(tmp_path / "crops" / "source_training" / f"{case}_Label.nii.gz", label)
-    # On another grid, at two epochs.
-    for epoch in ("e008", "e010"):
-        save(tmp_path / "pseudo" / f"b_{epoch}_hrT2.nii.gz", large[::2, ::2] * 200)
-        save(tmp_path / "pseudo" / f"b_{epoch}_Label.nii.gz", large[::2, ::2])
-    file = tmp_path / "translated.png"
-    words = ["translated", tmp_path, file, "--folders", "pseudo", "--rows", "1"]
-    subprocess.run([sys.executable, RECIPE / "pictures.py", *words], check=True)
-    assert min(orange(file, 2)) > 0

@@ -1,11 +1,14 @@
-"""Pictures that say why a rung helps or does not, from a folder that the recipe has worked in.
+"""Pictures of a folder that a recipe has worked in: what it does, and why a rung helps or not.
 
+    pictures.py chain OUT FILE SOURCE_CROP TARGET_CROP
     pictures.py rungs DATA OUT FILE --rungs NAME...
     pictures.py translated OUT FILE --folders NAME...
 
-`rungs` shows validation scans, a row each, and what each rung found there: the reference outlined
-in white, what was found in orange (VS) and blue (cochlea). `translated` shows the source's largest
-tumours and what is made of them, with the labels' outlines, in folders of pseudo-images in OUT.
+`chain` shows a labelled source crop, its pseudo-target image, a target crop, and that crop with the
+fused labels; crops are named as in OUT/crops, e.g. crossmoda2021_ldn_3_R. `rungs` shows validation
+scans, a row each, and what each rung found there: the reference outlined in white, what was found
+in orange (VS) and blue (cochlea). `translated` shows the source's largest tumours and what is made
+of them, with the labels' outlines, in folders of pseudo-images in OUT.
 """
 
 import argparse
@@ -69,6 +72,28 @@ def outline(
             axes.contour((labels == value).T, [0.5], colors=colour, linewidths=width)
 
 
+def draw_chain(out: Path, source: str, target: str) -> plt.Figure:
+    """Return a figure of a source crop, its pseudo-image, and a target crop, bare and segmented."""
+    crops = out / "crops"
+    labelled = crops / "source_training" / f"{source}_ceT1.nii.gz"
+    label = crops / "source_training" / f"{source}_Label.nii.gz"
+    # Of several epochs the last.
+    pseudo = sorted((out / "pseudo-2d").glob(f"{source}_e*_hrT2.nii.gz"))[-1]
+    unlabelled = crops / "target_validation" / f"{target}_hrT2.nii.gz"
+    fused = out / "predictions" / "fused" / f"{target}_Label.nii.gz"
+    panels = (
+        ("ceT1, labelled", labelled, label, COLOURS),
+        ("pseudo-hrT2", pseudo, Path(str(pseudo).replace("hrT2", "Label")), COLOURS),
+        ("hrT2, never labelled", unlabelled, fused, {}),
+        ("hrT2, segmented", unlabelled, fused, COLOURS),
+    )
+    figure, row = plt.subplots(1, len(panels), figsize=(9, 2.6), dpi=100)
+    for axes, (title, image, labels, colours) in zip(row, panels, strict=True):
+        _show_crop(axes, image, labels, colours, 1.5)
+        axes.set_title(title, fontsize=9)
+    return figure
+
+
 def draw_rungs(data: Path, out: Path, rungs: list[str], rows: int) -> plt.Figure:
     """Return a figure of what each rung finds in the first validation scans."""
     references = sorted((data / "target_validation_labels").glob("*_Label.nii*"))[:rows]
@@ -106,12 +131,19 @@ def draw_translated(out: Path, folders: list[str], rows: int) -> plt.Figure:
             label = sorted(folder.glob(f"{case}*_Label.nii*"))[-1]
             same = label.name.split("_Label")[0]
             scans = [scan for scan in folder.glob(f"{same}_*.nii*") if "_Label" not in scan.name]
-            volume, labels = load(scans[0]), np.asarray(load(label).dataobj)
-            array, spacing = volume.get_fdata(), np.asarray(volume.header.get_zooms()[:3])
-            z = slice_of(labels)
-            show(axes, array[:, :, z], spacing, np.percentile(array, (0.5, 99.5)))
-            outline(axes, labels[:, :, z], COLOURS, 0.8)
+            _show_crop(axes, scans[0], label, COLOURS, 0.8)
     return figure
+
+
+def _show_crop(
+    axes: plt.Axes, image: Path, label: Path, colours: dict[int, str], width: float
+) -> None:
+    """Show the slice of a crop with most of its first structure, and outlines."""
+    volume, labels = load(image), np.asarray(load(label).dataobj)
+    array, spacing = volume.get_fdata(), np.asarray(volume.header.get_zooms()[:3])
+    z = slice_of(labels)
+    show(axes, array[:, :, z], spacing, np.percentile(array, (0.5, 99.5)))
+    outline(axes, labels[:, :, z], colours, width)
 
 
 def _grid(rows: int, titles: list[str]) -> tuple[plt.Figure, NDArray[np.object_]]:
@@ -128,16 +160,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     kinds = parser.add_subparsers(dest="kind", required=True)
-    rungs = kinds.add_parser("rungs")
+    chain, rungs, translated = (kinds.add_parser(k) for k in ("chain", "rungs", "translated"))
     rungs.add_argument("data", type=Path)
-    translated = kinds.add_parser("translated")
-    for kind, columns in ((rungs, "--rungs"), (translated, "--folders")):
+    for kind in (chain, rungs, translated):
         kind.add_argument("out", type=Path)
         kind.add_argument("file", type=Path)
+    chain.add_argument("source")
+    chain.add_argument("target")
+    for kind, columns in ((rungs, "--rungs"), (translated, "--folders")):
         kind.add_argument(columns, nargs="+", required=True)
         kind.add_argument("--rows", type=int, default=4)
     words = parser.parse_args()
-    if words.kind == "rungs":
+    if words.kind == "chain":
+        figure = draw_chain(words.out, words.source, words.target)
+    elif words.kind == "rungs":
         figure = draw_rungs(words.data, words.out, words.rungs, words.rows)
     else:
         figure = draw_translated(words.out, words.folders, words.rows)
