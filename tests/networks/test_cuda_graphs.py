@@ -3,7 +3,8 @@
 import gc
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -94,26 +95,56 @@ def test_what_a_network_takes_at_once_is_what_needs_memory(monkeypatch: pytest.M
     assert list(recorded._passes) == [(40,)]
 
 
-def test_what_runs_out_of_memory_gives_its_graphs_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded = recorded_by(lambda x: 2 * x, monkeypatch)
+def test_what_runs_out_of_memory_is_tried_once_more_without_graphs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tried: list[int] = []
+
+    def needs_what_graphs_hold(x: Tensor) -> Tensor:
+        tried.append(x.numel())
+        if x.numel() > 8 or (x.numel() > 6 and any(recorded._passes.values())):
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return 2 * x
+
+    monkeypatch.setattr(cuda_graphs, "MOST_BYTES", 6)
+    recorded = recorded_by(needs_what_graphs_hold, monkeypatch)
     for _ in range(2):
         recorded(torch.zeros(5))
-
-    def too_much(x: Tensor) -> Tensor:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
-
-    monkeypatch.setattr(recorded, "_record", too_much)
-    recorded(torch.zeros(6))
-    with pytest.raises(torch.OutOfMemoryError):
-        recorded(torch.zeros(6))
+    assert recorded._passes
+    tried.clear()
+    assert torch.equal(recorded(torch.ones(7)), 2 * torch.ones(7))
+    assert tried == [7, 7]
     assert not recorded._passes
-    # Also what is too large to be recorded itself.
-    recorded(torch.zeros(5))
-    monkeypatch.setattr(cuda_graphs, "MOST_BYTES", 6)
-    monkeypatch.setattr(recorded, "_network", too_much)
     with pytest.raises(torch.OutOfMemoryError):
-        recorded(torch.zeros(7))
-    assert not recorded._passes
+        recorded(torch.zeros(9))
+    assert tried == [7, 7, 9]
+
+
+def test_passes_are_recorded_on_the_networks_device_and_share_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[dict[str, object]] = []
+
+    class Graph:
+        def pool(self) -> str:
+            return "the first one's"
+
+        def replay(self) -> None:
+            pass
+
+    @contextmanager
+    def told_of(graph: object, **how: object) -> Iterator[None]:
+        told.append(how)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: f"on {device}")
+    monkeypatch.setattr(cuda_graphs, "recording", told_of)
+    recorded = Recorded(lambda x: 2 * x, 1, torch.device("cuda:1"))
+    for size in (5, 5, 6, 6):
+        recorded(torch.zeros(size))
+    assert [how["stream"] for how in told] == ["on cuda:1"] * 2
+    assert [how.get("pool") for how in told] == [None, "the first one's"]
 
 
 def test_other_failures_of_recording_are_told_once(

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vsuda_cli.commands.ear_crops import CropSettings, cut_ears
 from vsuda_cli.errors import VsudaError
@@ -20,6 +19,7 @@ from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile, is_crop
 from vsuda_cli.io.nifti import load_image, save_fractions, save_label
 from vsuda_cli.io.pipeline import Stages
+from vsuda_cli.networks.to_host import ToHost
 from vsuda_cli.prepared import Prepared
 
 Shape = tuple[int, int, int]
@@ -83,16 +83,16 @@ class Loaded:
 
 @dataclass(frozen=True)
 class Computed:
-    """One part's labels (X, Y, Z), its probabilities (class, X, Y, Z) if wanted, on the device."""
+    """One part's labels (X, Y, Z), its probabilities (class, X, Y, Z) if wanted, on their way."""
 
-    label: Tensor
-    maps: Tensor | None
+    label: ToHost
+    maps: ToHost | None
     affine: Affine
 
     def fetched(self) -> "Found":
-        """Wait for the device and bring the results to the host."""
-        kept = None if self.maps is None else self.maps.permute(1, 2, 3, 0).cpu().numpy()
-        return Found(self.label.cpu().numpy(), kept, self.affine)
+        """Wait for the results to reach the host."""
+        kept = None if self.maps is None else self.maps.arrived().permute(1, 2, 3, 0).numpy()
+        return Found(self.label.arrived().numpy(), kept, self.affine)
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,8 @@ def compute(
         maps = segmenter.probabilities(part.prepared)
         # Like argmax(dim=0), and on a CPU eight times as fast.
         label = maps.max(dim=0).indices.to(torch.uint8)
-        computed.append(Computed(label, maps if len(outputs) > 1 else None, part.affine))
+        kept = ToHost(maps) if len(outputs) > 1 else None
+        computed.append(Computed(ToHost(label), kept, part.affine))
     return loaded, tuple(computed)
 
 

@@ -13,10 +13,10 @@ from vsuda_cli.options import NetworkOptions, expand_options
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from torch import Tensor
 
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.pipeline import Stages
+    from vsuda_cli.networks.to_host import ToHost
     from vsuda_cli.prepared import Prepared
     from vsuda_cli.translating import Translator
 
@@ -122,9 +122,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Pseudo:
-    """A translated image (X, Y, Z), on the device, and what it was made from."""
+    """A translated image (X, Y, Z), on its way to the host, and what it was made from."""
 
-    image: "Tensor"
+    image: "ToHost"
     source: Pair
 
 
@@ -146,7 +146,9 @@ def load(translator: "Translator", source: tuple[Path, Path | None]) -> Pair:
 
 def compute(translators: Translators, pair: Pair, target: Target) -> Pseudo:
     """Translate one image, without waiting for a GPU: it can start the next one meanwhile."""
-    return Pseudo(translators[target[0]].pseudo(pair.prepared, pair.label), pair)
+    from vsuda_cli.networks.to_host import ToHost
+
+    return Pseudo(ToHost(translators[target[0]].pseudo(pair.prepared, pair.label)), pair)
 
 
 def save(pseudo: Pseudo, target: Target) -> "JobResult":
@@ -158,5 +160,5 @@ def save(pseudo: Pseudo, target: Target) -> "JobResult":
     affine = pseudo.source.prepared.affine
     if pseudo.source.label is not None:
         save_label(outputs[1], pseudo.source.label, affine)
-    save_fractions(outputs[0], pseudo.image.cpu().numpy(), affine)
+    save_fractions(outputs[0], pseudo.image.arrived().numpy(), affine)
     return JobResult(outputs, {"epoch": epoch})

@@ -68,13 +68,18 @@ class Recorded:
         The network takes `voxels` of it at once; all, if not said otherwise.
         """
         at_once = x.numel() if voxels is None else voxels
+        if not self._wanted or at_once * self._bytes_a_voxel > MOST_BYTES:
+            passed = self._network
+        else:
+            passed = self._replayed
         try:
-            if not self._wanted or at_once * self._bytes_a_voxel > MOST_BYTES:
-                return self._network(x)
-            return self._replayed(x)
+            return passed(x)
         except torch.OutOfMemoryError:
-            self._passes.clear()
-            raise
+            if not self._recorded():
+                raise
+        # What the recordings held may be what was missing.
+        self._passes.clear()
+        return self._network(x)
 
     def _replayed(self, x: Tensor) -> Tensor:
         if x.shape not in self._passes:
@@ -98,9 +103,17 @@ class Recorded:
         # The next pass writes over it.
         return kept.found.clone()
 
+    def _recorded(self) -> list[_Pass]:
+        return [kept for kept in self._passes.values() if kept is not None]
+
     def _record(self, x: Tensor) -> _Pass:
         given, graph = x.clone(), torch.cuda.CUDAGraph()
+        # On the network's own device, which need not be the current one.
+        how: dict[str, Any] = {"stream": torch.cuda.Stream(self._device)}
+        # Passes run one after another, so all may use the same memory for what lies between.
+        if before := self._recorded():
+            how["pool"] = before[0].graph.pool()
         # Other threads may go on using the device.
-        with recording(graph, capture_error_mode="thread_local"):
+        with recording(graph, capture_error_mode="thread_local", **how):
             found = self._network(given)
         return _Pass(graph, given, found)
