@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from vsuda_cli.errors import VsudaError
@@ -34,6 +35,21 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, name: str) -> None:
     assert compression.read_whole(path, len(PAYLOAD)) == PAYLOAD
     with pytest.raises(EOFError):
         compression.read_whole(path, len(PAYLOAD) + 1)
+
+
+@pytest.mark.parametrize("runs", [False, True])
+def test_several_blocks_are_one_stream_that_other_programs_read(runs: bool) -> None:
+    payload = PAYLOAD + bytes(3 * compression.BLOCK_BYTES + 7)
+    packed = compression.compress(payload, runs=runs)
+    assert gzip.decompress(packed) == payload
+    assert packed == compression.compress(payload, runs=runs)
+
+
+def test_label_maps_are_smaller_by_their_runs_alone() -> None:
+    numbers = np.indices((96, 96, 40))
+    inside = sum((n - c) ** 2 for n, c in zip(numbers, (40, 50, 20), strict=True)) < 300
+    label = inside.astype(np.uint8).tobytes(order="F")
+    assert len(compression.compress(label, runs=True)) < 0.75 * len(compression.compress(label))
 
 
 def test_several_streams_and_padding_are_one_file(tmp_path: Path) -> None:

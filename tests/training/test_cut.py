@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from vsuda_cli import resolving
 from vsuda_cli.config import TranslationSettings
 from vsuda_cli.training.cut import Cut
+from vsuda_cli.training.patch_nce import mean_patch_nce
 
 CPU = torch.device("cpu")
 NUMBERS = {
@@ -40,6 +41,17 @@ def weights(network: nn.Module) -> Tensor:
     return torch.cat([value.detach().flatten() for value in network.parameters()])
 
 
+class Weighing(nn.Module):
+    """A discriminator whose scores are the image itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight
+
+
 @pytest.mark.parametrize("method", ["cut", "fastcut"])
 @pytest.mark.parametrize("dims", [2, 3])
 def test_a_step_changes_all_three_networks(method: str, dims: int) -> None:
@@ -50,6 +62,68 @@ def test_a_step_changes_all_three_networks(method: str, dims: int) -> None:
     assert all(torch.isfinite(loss) and not loss.requires_grad for loss in losses.values())
     for name, model in objective.models_for_inference().items():
         assert not torch.equal(weights(model), before[name]), name
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_generator_is_to_fool_who_knows_its_images_from_real_targets(accumulate: int) -> None:
+    chosen = dataclasses.replace(settings("cut"), gan_weight=3.0, accumulate=accumulate)
+    objective = Cut(chosen, CPU)
+    # It is none of the optimiser's, so it stays as it is.
+    objective.discriminator = Weighing()
+    source = toy_batch()["source"]
+    with torch.no_grad():
+        pseudo = objective.generator(source)
+    losses = objective.update({"source": source, "target": torch.ones_like(source)})
+    # Targets get their 1: what is wrong is what pseudo-images get instead of 0.
+    torch.testing.assert_close(losses["discriminator"], pseudo.square().mean() / 2)
+    torch.testing.assert_close(losses["adversarial"], 3 * (pseudo - 1).square().mean())
+
+
+def test_the_discriminator_is_shown_what_the_pool_gives_out() -> None:
+    objective = Cut(dataclasses.replace(settings("cut"), pool_size=2), CPU)
+    objective.discriminator = Weighing()
+    real = torch.ones(1, 1, 4, 4)
+    kept = torch.tensor([[0, False, True], [1, False, True]])
+    objective.update_discriminator([(real, real), (real, real)], kept)
+    # New fakes of 0 are known as such; one of the two is exchanged for an old one of 1.
+    exchanged = torch.tensor([[0, True, True], [1, False, False]])
+    fakes = [(real, torch.zeros_like(real))] * 2
+    assert objective.update_discriminator(fakes, exchanged) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("epoch", "share"), [(1, 1.0), (2, 2 / 3), (3, 1 / 3)])
+def test_generator_and_discriminator_learn_at_the_epochs_rate(epoch: int, share: float) -> None:
+    chosen = settings("cut")
+    objective = Cut(chosen, CPU)
+    rate = pytest.approx(share * chosen.learning_rate)
+    assert objective.set_epoch(epoch) == {"learning_rate": rate}
+    for name in ("generator_optimiser", "discriminator_optimiser"):
+        assert [group["lr"] for group in objective.state_dict()[name]["param_groups"]] == [rate]
+
+
+@pytest.mark.parametrize("method", ["cut", "fastcut"])
+@pytest.mark.parametrize("flipped", [False, True])
+def test_patches_are_to_be_found_where_they_came_from(method: str, flipped: bool) -> None:
+    chosen = settings(method)
+    objective, batch = Cut(chosen, CPU), toy_batch()
+    draws, _ = objective.draw(batch["source"])
+
+    def contrast(found: list[Tensor], name: str) -> Tensor:
+        wanted = objective.generator.encode(batch[name], chosen.nce_layers)
+        positions = [draws[f"{name}{number}"] for number in range(len(wanted))]
+        queries, keys = (objective.patch_sampler(maps, positions) for maps in (found, wanted))
+        return mean_patch_nce(queries, keys, chosen.nce_temperature)
+
+    with torch.no_grad():
+        translated = objective.translate(batch["source"], batch["target"], flipped)
+        features = objective.generator.encode(translated.pseudo, chosen.nce_layers)
+        terms = [contrast([one.flip(2) if flipped else one for one in features], "source")]
+        if translated.identity is not None:
+            features = objective.generator.encode(translated.identity, chosen.nce_layers)
+            terms.append(contrast(features, "target"))
+        losses = objective.generator_losses(translated, draws)
+    expected = chosen.nce_weight * sum(terms) / len(terms)
+    torch.testing.assert_close(losses["contrast"], expected)
 
 
 def test_only_cut_translates_the_target_too() -> None:

@@ -31,6 +31,47 @@ class Darker(nn.Module):
         return x - 0.25
 
 
+class Painter(nn.Module):
+    """A generator whose images have one value everywhere."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value.expand_as(x)
+
+
+class Judge(nn.Module):
+    """A judge that gives images of the value `real` a 1, and those of 0 a 0."""
+
+    def __init__(self, real: float) -> None:
+        super().__init__()
+        self.real = nn.Parameter(torch.tensor(real))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / self.real
+
+
+# What real images look like to the judges.
+TARGET, SOURCE = 1.0, 2.0
+
+
+def with_known_networks(
+    settings: TranslationSettings, fake_target: float, fake_source: float
+) -> CycleGan:
+    objective = CycleGan(settings, CPU)
+    # They are none of the optimisers', so they stay as they are.
+    objective.to_target, objective.to_source = Painter(fake_target), Painter(fake_source)
+    objective.judge_target, objective.judge_source = Judge(TARGET), Judge(SOURCE)
+    return objective
+
+
+def real_batch() -> dict[str, Tensor]:
+    image = torch.ones(2, 1, 4, 4)
+    return {"source": SOURCE * image, "target": TARGET * image}
+
+
 def test_its_terms_have_the_published_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     objective = CycleGan(TOY, CPU)
     monkeypatch.setattr(objective, "to_target", Darker())
@@ -47,6 +88,54 @@ def test_its_terms_have_the_published_weights(monkeypatch: pytest.MonkeyPatch) -
     )
     # A quarter darker, 0.5 in their range, both ways, times 10 times 0.5.
     assert identity == pytest.approx(10 * 0.5 * 2 * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("fake_target", "fake_source", "adversarial", "of_target", "of_source"),
+    [
+        (0.0, 0.0, 2.0, 0.0, 0.0),
+        (TARGET, 0.0, 1.0, 0.5, 0.0),
+        (0.0, SOURCE, 1.0, 0.0, 0.5),
+    ],
+)
+def test_each_generator_is_to_fool_the_judge_that_knows_its_fakes_from_real_images(
+    fake_target: float,
+    fake_source: float,
+    adversarial: float,
+    of_target: float,
+    of_source: float,
+) -> None:
+    chosen = dataclasses.replace(TOY, gan_weight=3.0)
+    objective = with_known_networks(chosen, fake_target, fake_source)
+    losses = objective.update(real_batch())
+    assert losses["adversarial"] == pytest.approx(3 * adversarial)
+    assert losses["discriminator_target"] == pytest.approx(of_target)
+    assert losses["discriminator_source"] == pytest.approx(of_source)
+
+
+@pytest.mark.parametrize("giving", ["target", "source"])
+def test_each_judge_is_shown_what_its_own_pool_gives_out(giving: str) -> None:
+    chosen = dataclasses.replace(TOY, pool_size=2)
+    objective = with_known_networks(chosen, TARGET, SOURCE)
+    objective.update(real_batch())
+    objective.to_target, objective.to_source = Painter(0.0), Painter(0.0)
+    draws = {
+        f"{name}_pool": torch.tensor([[place, name == giving, True] for place in range(2)])
+        for name in ("target", "source")
+    }
+    losses = objective._learn(real_batch(), draws)
+    # New fakes fool nobody any more, those of the pool do.
+    for name in ("target", "source"):
+        assert losses[f"discriminator_{name}"] == pytest.approx(0.5 if name == giving else 0.0)
+
+
+@pytest.mark.parametrize(("epoch", "share"), [(1, 1.0), (2, 2 / 3), (3, 1 / 3)])
+def test_generators_and_judges_learn_at_the_epochs_rate(epoch: int, share: float) -> None:
+    objective = CycleGan(TOY, CPU)
+    rate = pytest.approx(share * TOY.learning_rate)
+    assert objective.set_epoch(epoch) == {"learning_rate": rate}
+    for name in ("generator_optimiser", "judge_optimiser"):
+        assert [group["lr"] for group in objective.state_dict()[name]["param_groups"]] == [rate]
 
 
 def test_a_generator_is_given_both_contrasts_and_is_to_leave_its_own_as_it_is() -> None:

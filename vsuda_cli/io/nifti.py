@@ -118,7 +118,7 @@ def save_image(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> 
 
 def save_label(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:
     """Save a label map as unsigned 8 bit integers, without scale factors."""
-    _save(path, array.astype(np.uint8), affine)
+    _save(path, array.astype(np.uint8), affine, runs=True)
 
 
 def save_fractions(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:
@@ -175,7 +175,14 @@ def _three_dimensional(array: NDArray[Any], path: Path) -> NDArray[Any]:
     return array.reshape(shape)
 
 
-def _save(path: Path, array: NDArray[Any], affine: NDArray[np.float64], slope: float = 1.0) -> None:
+def _save(
+    path: Path,
+    array: NDArray[Any],
+    affine: NDArray[np.float64],
+    *,
+    slope: float = 1.0,
+    runs: bool = False,
+) -> None:
     image = nib.Nifti1Image(array, affine)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)
@@ -189,5 +196,5 @@ def _save(path: Path, array: NDArray[Any], affine: NDArray[np.float64], slope: f
     voxels = np.asfortranarray(array).ravel(order="K").view(np.uint8).data
     payload = b"".join((header.binaryblock, bytes(4), voxels))
     if compression.is_compressed(path):
-        payload = compression.compress(payload)
+        payload = compression.compress(payload, runs=runs)
     atomic.write_bytes(path, payload)
