@@ -9,9 +9,11 @@ from vsuda_cli import config
 from vsuda_cli.config import (
     CutSegSettings,
     MeanTeacherSettings,
+    Preprocessing,
     SegmentationSettings,
     Training,
     TranslationSettings,
+    UNet,
 )
 from vsuda_cli.resolving import differences, from_flat, resolve, to_dict
 
@@ -23,14 +25,70 @@ KINDS: list[type[Training]] = [
 ]
 
 
-def test_the_paper_is_the_default() -> None:
-    assert resolve(SegmentationSettings, preset="paper") == SegmentationSettings()
-    # Table and text of the paper; a typing error in these would go unnoticed otherwise.
-    found = SegmentationSettings()
-    assert found.preprocessing.spacing_mm == (0.46875, 0.46875, 1.5)
-    assert (found.learning_rate, found.weight_decay, found.batch_size) == (5e-4, 1e-4, 1)
-    assert MeanTeacherSettings().learning_rate == 5e-5
-    assert (CutSegSettings().learning_rate, CutSegSettings().epochs) == (2e-4, 82)
+# Of the paper and of the methods' own publications: results can only be compared with these, and
+# a typing error in one would go unnoticed otherwise.
+PUBLISHED: dict[type, dict[str, Any]] = {
+    Preprocessing: {"spacing_mm": (0.46875, 0.46875, 1.5), "percentiles": (0.5, 99.5)},
+    UNet: {
+        "channels": (16, 32, 48, 64, 80, 96),
+        "kernels": ((3, 3, 1),) * 2 + ((3, 3, 3),) * 4,
+        "strides": ((2, 2, 1),) * 2 + ((2, 2, 2),) * 3,
+        "residual_units": 2,
+        "dropout": 0.1,
+    },
+    Training: {"batch_size": 1, "validation_fraction": 0.12},
+    TranslationSettings: {
+        "method": "cyclegan",
+        "dims": 2,
+        "epochs": 200,
+        "decay_share": 0.5,
+        "learning_rate": 2e-4,
+        "betas": (0.5, 0.999),
+        "base_channels": 64,
+        "residual_blocks": 9,
+        "discriminator_channels": 64,
+        "discriminator_layers": 3,
+        "gan_weight": 1,
+        "cycle_weight": 10,
+        "identity_weight": 0.5,
+        "pool_size": 50,
+        "nce_layers": (0, 4, 8, 12, 16),
+        "nce_patches": 256,
+        "nce_temperature": 0.07,
+        "nce_width": 256,
+        "nce_weight": 1,
+        "nce_identity": True,
+        "flip_equivariance": False,
+    },
+    SegmentationSettings: {
+        "classes": ("VS", "cochlea"),
+        "learning_rate": 5e-4,
+        "weight_decay": 1e-4,
+    },
+    MeanTeacherSettings: {
+        "learning_rate": 5e-5,
+        "weight_decay": 1e-4,
+        "ema_decay_start": 0.99,
+        "ema_decay_end": 0.999,
+    },
+    CutSegSettings: {
+        "epochs": 82,
+        "learning_rate": 2e-4,
+        "translation_rate": 2e-4,
+        "fine_tune_above_mm": 0.5,
+    },
+}
+
+
+@pytest.mark.parametrize("kind", PUBLISHED)
+def test_the_defaults_are_the_published_values(kind: type) -> None:
+    found = kind()
+    assert {name: getattr(found, name) for name in PUBLISHED[kind]} == PUBLISHED[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_paper_is_the_default(kind: type[Training]) -> None:
+    assert resolve(kind, preset="paper") == kind()
 
 
 def test_methods_bring_their_own_values() -> None:

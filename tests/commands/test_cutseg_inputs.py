@@ -9,13 +9,34 @@ import torch
 from synthetic_crops import save_crops
 
 from vsuda_cli import config, resolving
-from vsuda_cli.commands.cutseg_inputs import coarser_than, load_teacher, translation_settings
+from vsuda_cli.commands.cutseg_inputs import (
+    Parts,
+    coarser_than,
+    load_teacher,
+    translation_settings,
+)
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.cases import find_images
-from vsuda_cli.training import checkpoint
+from vsuda_cli.io.cases import find_images, labelled_images
+from vsuda_cli.training import checkpoint, segmenter
+from vsuda_cli.training.cutseg import CutSeg
+from vsuda_cli.training.data import Item
 from vsuda_cli.training.segmenter import build_unet
+from vsuda_cli.training.translation import translate_volume
 
 SETTINGS = config.CutSegSettings(unet=config.UNet(channels=(2, 2, 2, 2, 2, 2)))
+TRANSLATION = resolving.resolve(
+    config.TranslationSettings,
+    preset="paper",
+    values={
+        "method": "cut",
+        "base_channels": 2,
+        "residual_blocks": 1,
+        "discriminator_channels": 2,
+        "discriminator_layers": 1,
+        "nce_layers": (0, 4),
+        "nce_width": 4,
+    },
+)
 CPU = torch.device("cpu")
 
 
@@ -78,3 +99,53 @@ def test_the_larger_pixel_side_counts(tmp_path: Path) -> None:
     images = find_images(tmp_path)
     assert [one.case for one in coarser_than(images, 0.5)] == ["c_R"]
     assert [one.case for one in coarser_than(images, 0.1)] == ["a_R", "b_R", "c_R"]
+
+
+def networks(seed: int) -> CutSeg:
+    translation = dataclasses.replace(TRANSLATION, seed=seed)
+    return CutSeg(dataclasses.replace(SETTINGS, seed=seed), translation, None, CPU)
+
+
+def parts(folder: Path, init: Path | None = None) -> Parts:
+    save_crops(folder / "source", folder / "source", "ceT1", {"a_R": 0.5, "b_R": 0.5})
+    labelled = labelled_images(str(folder / "source"))
+    return Parts(labelled, SETTINGS, TRANSLATION, None, init, CPU)
+
+
+def test_each_stage_starts_where_the_one_before_it_ended(tmp_path: Path) -> None:
+    before, main = networks(1), networks(2)
+    cut = a_run(tmp_path / "cut", "translate-train", TRANSLATION, before.cut.models_for_inference())
+    init = a_run(
+        tmp_path / "seg", "seg-train", SETTINGS, before.segmentation.models_for_inference()
+    )
+    run = a_run(tmp_path / "run", "cutseg-train", SETTINGS, main.models_for_inference())
+    both, images = parts(tmp_path, init), find_images(tmp_path / "source")
+    fine_tuning = dataclasses.replace(SETTINGS, epochs=2)
+    for stage, start, wanted in ((SETTINGS, cut, before), (fine_tuning, run, main)):
+        found = both.maker(stage, images, start)().objective.models_for_inference()
+        for name, model in wanted.models_for_inference().items():
+            for key, values in model.state_dict().items():
+                assert torch.equal(found[name].state_dict()[key], values), (name, key)
+
+
+def test_translations_of_held_out_sources_are_validated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = a_run(
+        tmp_path / "cut", "translate-train", TRANSLATION, networks(1).cut.models_for_inference()
+    )
+    scored: list[tuple[torch.nn.Module, list[Item]]] = []
+
+    def noted(network: torch.nn.Module, items: list[Item], *rest: object) -> dict[str, float]:
+        scored.append((network, items))
+        return {}
+
+    monkeypatch.setattr(segmenter, "validation_dice", noted)
+    made = parts(tmp_path).maker(SETTINGS, find_images(tmp_path / "source"), cut)()
+    made.validate()
+    ((network, (shown,)),) = scored
+    (item,) = made.held_out
+    models = made.objective.models_for_inference()
+    assert network is models["segmenter"]
+    assert shown.label is item.label
+    assert torch.equal(shown.image, translate_volume(models["generator"], item.image, CPU))

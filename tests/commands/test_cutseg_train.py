@@ -10,6 +10,9 @@ from safetensors.numpy import load_file
 from synthetic_crops import SEGMENTER, TRANSLATOR, save_crops
 
 WEIGHTS = "checkpoints/epoch-0001.safetensors"
+# Fine-tuning takes two epochs, and is validated after the last one only.
+TUNED = "fine-tuned/checkpoints/epoch-0002.safetensors"
+FINE_TUNING = "--set fine_tune_above_mm=0.9 --set fine_tune_epochs=2"
 
 
 @pytest.fixture(scope="module")
@@ -19,8 +22,10 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_crops(folder / "source", folder / "source", "ceT1", cases)
     save_crops(folder / "target", None, "hrT2", {"b0_R": 1.0, "b1_L": 0.8})
     words = ("translate-train", folder / "source", folder / "target", folder / "cut")
-    assert vsuda(*words, "--method cut", TRANSLATOR).code == 0
-    assert vsuda("seg-train", folder / "source", folder / "seg", SEGMENTER).code == 0
+    # Of other seeds: nothing but their weights makes a run like them.
+    assert vsuda(*words, "--method cut --seed 1", TRANSLATOR).code == 0
+    seg = ("seg-train", folder / "source", folder / "seg", SEGMENTER)
+    assert vsuda(*seg, "--seed 1").code == 0
     return folder
 
 
@@ -33,12 +38,12 @@ def words(crops: Path, run: Path) -> tuple[object, ...]:
 def run(crops: Path) -> Path:
     done = vsuda(
         *words(crops, crops / "run"),
-        "--set fine_tune_above_mm=0.9 --set fine_tune_epochs=1 --teacher",
+        FINE_TUNING,
+        "--teacher",
         crops / "seg",
     )
     assert done.code == 0, done.err
-    tuned = crops / "run" / "fine-tuned"
-    assert done.lines == [str(crops / "run" / WEIGHTS), str(tuned / WEIGHTS)]
+    assert done.lines == [str(crops / "run" / name) for name in (WEIGHTS, TUNED)]
     return crops / "run"
 
 
@@ -60,7 +65,7 @@ def test_coarse_targets_fine_tune_a_run_of_their_own(run: Path) -> None:
     )
     assert both["target"] != coarse["target"]
     assert both["source"] == coarse["source"]
-    first, tuned = (load_file(folder / WEIGHTS) for folder in (run, run / "fine-tuned"))
+    first, tuned = (load_file(run / name) for name in (WEIGHTS, TUNED))
     assert set(first) == set(tuned)
     assert any((first[key] != tuned[key]).any() for key in first)
 
@@ -78,14 +83,17 @@ def test_without_coarse_targets_or_teacher_it_is_said(
     assert any((alone[key] != taught[key]).any() for key in alone)
 
 
-def test_the_segmenter_may_start_from_a_run(crops: Path, tmp_path: Path) -> None:
-    still = "--set learning_rate=1e-12 --set fine_tune_above_mm=3.0 --init"
-    done = vsuda(*words(crops, tmp_path / "run"), still, crops / "seg")
+def test_it_starts_from_the_translation_and_the_segmenter_from_a_run_too(
+    crops: Path, tmp_path: Path
+) -> None:
+    still = "--set learning_rate=1e-12 --set translation_rate=1e-12 --set fine_tune_above_mm=3.0"
+    done = vsuda(*words(crops, tmp_path / "run"), still, "--init", crops / "seg")
     assert done.code == 0, done.err
     assert "starting from " in done.err
     assert json.loads((tmp_path / "run" / "run.json").read_text())["data"]["init"]
-    start, end = load_file(crops / "seg" / WEIGHTS), load_file(tmp_path / "run" / WEIGHTS)
-    assert start
+    start = load_file(crops / "seg" / WEIGHTS) | load_file(crops / "cut" / WEIGHTS)
+    end = load_file(tmp_path / "run" / WEIGHTS)
+    assert set(start) == set(end)
     for key, values in start.items():
         assert np.allclose(values, end[key], atol=1e-6), key
 
@@ -94,7 +102,8 @@ def test_resuming_a_finished_run_changes_nothing(crops: Path, run: Path) -> None
     before = contents(run)
     done = vsuda(
         *words(crops, run),
-        "--resume --set fine_tune_above_mm=0.9 --set fine_tune_epochs=1 --teacher",
+        FINE_TUNING,
+        "--resume --teacher",
         crops / "seg",
     )
     assert (done.code, len(done.lines)) == (0, 2), done.err

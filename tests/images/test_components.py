@@ -46,6 +46,14 @@ def test_the_limit_is_an_option(limit):
     assert (cleaned[..., 19:] == 0).all() == dropped_high
 
 
+@pytest.mark.parametrize(("above_mm", "stays"), [(22, True), (23, False)])
+def test_the_default_limit_is_15_voxels_of_the_papers_grid(above_mm, stays):
+    labels = np.zeros((4, 4, 30), dtype=np.uint8)
+    labels[1, 1, 2], labels[1, 1, 2 + above_mm] = 2, 1
+    cleaned, _, _ = clean(labels, np.eye(4), Rules(CLASSES))
+    assert (cleaned == 1).any() == stays
+
+
 def test_without_the_rule_the_largest_wins():
     cleaned, removed, remarks = clean(ear(), AFFINE, Rules(CLASSES, max_above_mm=None))
     assert (cleaned == 1).sum() == 48

@@ -150,3 +150,19 @@ def test_a_foreign_state_is_refused(tmp_path: Path, foreign: object) -> None:
     torch.save(foreign, tmp_path / "last.pt")
     with pytest.raises(VsudaError, match="was not written by vsuda"):
         checkpoint.load_state(tmp_path / "last.pt")
+
+
+def test_a_full_disk_is_told_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "last.pt"
+    checkpoint.save_state(path, {"format": checkpoint.FORMAT, "value": 1})
+    before = path.read_bytes()
+    opened = Path.open
+
+    def full(self: Path, mode: str = "r") -> Any:
+        return opened(Path("/dev/full") if mode == "wb" else self, mode, buffering=0)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.save_state(path, {"large": torch.zeros(100_000)})
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -3,11 +3,12 @@
 import copy
 import dataclasses
 
+import pytest
 import torch
 from torch import Tensor, nn
 
 from vsuda_cli import resolving
-from vsuda_cli.config import CutSegSettings, TranslationSettings, UNet
+from vsuda_cli.config import Augmentation, CutSegSettings, TranslationSettings, UNet
 from vsuda_cli.training.cutseg import CutSeg
 from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import as_slices, build_generator, translate_stack
@@ -20,6 +21,7 @@ NET = UNet(
     residual_units=1,
     dropout=0.0,
 )
+STILL = Augmentation(gamma=0, contrast=0, brightness=0, noise=0, bias=0)
 TOY = CutSegSettings(epochs=4, unet=NET, gan_slices=2, slice_chunk=3)
 TRANSLATION = resolving.resolve(
     TranslationSettings,
@@ -91,6 +93,35 @@ def test_a_step_moves_everything_but_the_teacher() -> None:
     assert all(value.grad is None for value in teacher.parameters())
     for name, model in objective.models_for_inference().items():
         assert not torch.equal(weights(model), start[name]), name
+
+
+def test_the_auxiliary_loss_is_the_weighted_mean_absolute_difference_of_probabilities() -> None:
+    torch.manual_seed(7)
+    teacher = build_unet(NET, 3)
+    settings = dataclasses.replace(TOY, augmentation=STILL, auxiliary_weight=3.0)
+    objective, batch = CutSeg(settings, TRANSLATION, teacher, CPU), toy_batch()
+    with torch.no_grad():
+        ours, theirs = (
+            network(batch["target"]).softmax(dim=1)
+            for network in (objective.segmentation.network, teacher)
+        )
+    expected = 3.0 * (ours - theirs).abs().mean().item()
+    assert objective.update(batch)["auxiliary"].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_both_rates_fall_alike_each_from_its_own_start() -> None:
+    settings = dataclasses.replace(TOY, learning_rate=1e-3, translation_rate=2e-4)
+    objective = CutSeg(settings, TRANSLATION, None, CPU)
+    share = 0.5**settings.decay_power
+    rates = {"learning_rate": 1e-3 * share, "translation_rate": 2e-4 * share}
+    assert objective.set_epoch(2) == pytest.approx(rates)
+    cut = objective.cut
+    for optimiser, rate in (
+        (objective.segmentation.optimiser, "learning_rate"),
+        (cut._generator_optimiser, "translation_rate"),
+        (cut._discriminator_optimiser, "translation_rate"),
+    ):
+        assert optimiser.param_groups[0]["lr"] == pytest.approx(rates[rate])
 
 
 def test_without_a_teacher_there_is_no_auxiliary_loss() -> None:

@@ -271,6 +271,33 @@ def test_resuming_after_a_crash_gives_the_same_bytes(
     assert results(tmp_path / "run") == uninterrupted
 
 
+def test_a_damaged_state_never_takes_the_place_of_the_one_before(
+    tmp_path: Path, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = Line()
+    objective.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 8 else None
+    with pytest.raises(InterruptedRunError):
+        train(tmp_path / "run", objective)
+    state = runs.Run(tmp_path / "run").state
+    state.write_bytes(state.read_bytes()[:200])
+
+    def killed(*arguments: object) -> None:
+        raise RuntimeError("killed between the two renames")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "_save", lambda state, file: killed())
+        with pytest.raises(RuntimeError, match="killed"):
+            train(tmp_path / "run")
+    # As a kill between the two leaves it.
+    if state.exists():
+        state.replace(checkpoint.previous(state))
+    watcher = Watched()
+    train(tmp_path / "run", watcher=watcher)
+    assert watcher.began == (12, 6)
+    (state.parent / "damaged-last.pt").unlink()
+    assert results(tmp_path / "run") == uninterrupted
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_a_damaged_state_falls_back_to_the_one_before(
     tmp_path: Path, uninterrupted: dict[str, bytes], both: bool, caplog: pytest.LogCaptureFixture
@@ -287,6 +314,7 @@ def test_a_damaged_state_falls_back_to_the_one_before(
         train(tmp_path / "run", watcher=watcher)
     assert "last.pt: is no whole training state" in caplog.text
     assert watcher.began == (12, 0 if both else 6)
+    (state.parent / "damaged-last.pt").unlink(missing_ok=both)
     assert results(tmp_path / "run") == uninterrupted
 
 
@@ -324,3 +352,27 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     kept = checkpoint.load_state(runs.Run(tmp_path / "run").state)
     assert (kept["epoch"], kept["step"]) == (1, 0)
     assert all(torch.isfinite(v).all() for v in kept["objective"]["network"].values())
+
+
+@pytest.mark.parametrize("step", [4, 5, 6])
+def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, step: int) -> None:
+    objective = Line()
+
+    def spoil(now: int) -> None:
+        # As a gradient that is none does, behind a loss that is one; asked to stop there.
+        if now == step and step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    objective.before_step = spoil
+    hook = objective.network.weight.register_hook(
+        lambda gradient: gradient * torch.nan if objective.steps == step else gradient
+    )
+    with pytest.raises(VsudaError, match=r"epoch 2, step \d; the last checkpoint is kept; start"):
+        train(tmp_path / "run", objective)
+    hook.remove()
+    run = runs.Run(tmp_path / "run")
+    assert run.epochs() == [1]
+    assert json.loads(run.best.read_text())["epoch"] == 1
+    kept = checkpoint.load_state(run.state)
+    assert (kept["epoch"], kept["step"]) == (1, 0)
+    assert checkpoint.not_finite(kept["objective"]) is None

@@ -33,6 +33,15 @@ def test_a_full_pool_exchanges_half_of_the_new_ones_for_old_ones() -> None:
     assert len(shown.unique()) == len(shown)
 
 
+def test_fakes_of_16_bit_meet_those_of_32() -> None:
+    pool, again = ImagePool(2, seed=0), ImagePool(2, seed=0)
+    shown_by(pool, numbered(0, 2).bfloat16())
+    again.load_state_dict(pool.state_dict(), torch.device("cpu"))
+    shown = torch.cat([shown_by(again, numbered(2 + n, 1)) for n in range(20)])
+    assert shown.dtype == torch.float32
+    assert {0.0, 1.0} < set(shown.flatten().tolist())
+
+
 def test_it_continues_where_it_was_saved() -> None:
     pool, again = ImagePool(5, seed=0), ImagePool(5, seed=9)
     shown_by(pool, numbered(0, 8))

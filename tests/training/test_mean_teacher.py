@@ -46,6 +46,22 @@ def test_the_consistency_ramp() -> None:
     assert ramp(1) == ramp(3) == 1.0
 
 
+@pytest.mark.parametrize(
+    ("share", "weights"),
+    [
+        (0.2, [math.exp(-5), math.exp(-1.25), 1.0, 1.0]),
+        (0.05, [math.exp(-5), 1.0, 1.0, 1.0]),  # an epoch at least
+        (0.0, [1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_the_ramp_takes_a_share_of_the_run_and_none_is_no_ramp(
+    share: float, weights: list[float]
+) -> None:
+    objective = MeanTeacher(dataclasses.replace(TOY, consistency_ramp=share), CPU)
+    found = [objective.set_epoch(epoch)["consistency_weight"] for epoch in range(4)]
+    assert found == pytest.approx(weights)
+
+
 def test_the_average_forgets_its_start_quickly_and_the_rest_slowly() -> None:
     assert ema_decay(1, 0.99) == 0.5
     assert ema_decay(9, 0.99) == pytest.approx(0.9)

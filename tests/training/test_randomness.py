@@ -23,6 +23,19 @@ def test_torchs_numbers_and_the_streams_continue() -> None:
     assert draw(other) == wanted
 
 
+def test_a_stream_of_another_kind_of_device_starts_anew_with_a_message(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "own", lambda: 0)
+    torchs, stream = torch.get_rng_state(), torch.Generator().manual_seed(1)
+    wanted = torch.rand(2, generator=torch.Generator().manual_seed(1)).tolist()
+    # A GPU's generator has a seed and an offset.
+    with caplog.at_level("WARNING", logger="vsuda_cli"):
+        randomness.restore([torchs[None], torch.zeros((1, 16), dtype=torch.uint8)], [stream], CPU)
+    assert "began on another kind of device" in caplog.text
+    assert torch.rand(2, generator=stream).tolist() == wanted
+
+
 def test_processes_are_apart_and_the_first_is_as_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     for rank in (None, 0, 1, 2):

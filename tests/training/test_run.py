@@ -1,5 +1,7 @@
 """A run's folder: what starts, what is refused, what is chosen from it."""
 
+import errno
+import fcntl
 import json
 import tomllib
 from pathlib import Path
@@ -18,6 +20,7 @@ from vsuda_cli.training.run import (
     check_same,
     choose_weights,
     describe,
+    held,
     metadata_of,
     read_provenance,
     record_validation,
@@ -89,6 +92,49 @@ def test_what_a_process_killed_at_its_start_left_is_free(tmp_path: Path) -> None
         check_free(run, force=False)
 
 
+def test_what_a_process_killed_while_removing_an_old_run_left_is_free_with_force(
+    tmp_path: Path,
+) -> None:
+    run = started(tmp_path / "run")
+    with_weights(run, 3)
+    run.state.touch()
+    (run.samples / "epoch-0003.png").touch()
+    run.config.unlink()
+    with pytest.raises(VsudaError, match="is a folder that is no run"):
+        check_free(run, force=False)
+    start(run, SETTINGS, PROVENANCE, force=True)
+    assert run.epochs() == []
+    run.config.unlink()
+    (run.samples / "holiday.png").touch()
+    with pytest.raises(VsudaError, match="is a folder that is no run"):
+        check_free(run, force=True)
+
+
+def test_one_process_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    with held(run):
+        with (
+            pytest.raises(VsudaError, match="is being trained by another process; wait"),
+            held(run),
+        ):
+            pass
+        with held(Run(tmp_path / "other")):
+            pass
+    with held(run):
+        check_free(run, force=False)
+
+
+def test_a_file_system_without_locks_refuses_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with held(Run(tmp_path / "run")):
+        pass
+
+
 def test_the_validation_cases_are_added_to_the_provenance(tmp_path: Path) -> None:
     run = started(tmp_path / "run")
     record_validation(run, ["a_R", "a_L"])
@@ -119,6 +165,8 @@ def test_force_removes_a_runs_own_files_only(tmp_path: Path) -> None:
 def test_resuming_needs_the_same_settings_command_and_data(tmp_path: Path) -> None:
     run = started(tmp_path / "run")
     check_same(run, SETTINGS, PROVENANCE)
+    # A step that cannot be recorded may go on without.
+    check_same(run, from_flat(SegmentationSettings, {"cuda_graph": False}, "x"), PROVENANCE)
     # Another device or version is no other run.
     check_same(run, SETTINGS, {**PROVENANCE, "device": "cuda", "versions": {}})
     changed = from_flat(SegmentationSettings, {"unet.dropout": 0.5}, "x")

@@ -7,9 +7,14 @@ import torch
 from tiny_runs import UNET
 from torch import Tensor
 
-from vsuda_cli.config import SegmentationSettings
+from vsuda_cli.config import SegmentationSettings, UNet
 from vsuda_cli.training.data import Item
-from vsuda_cli.training.segmenter import build_unet, predict_classes, validation_dice
+from vsuda_cli.training.segmenter import (
+    VALIDATION_METRIC,
+    build_unet,
+    predict_classes,
+    validation_dice,
+)
 
 CPU = torch.device("cpu")
 # Its crops are one patch large.
@@ -25,6 +30,10 @@ class Fixed(torch.nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.logits
+
+
+def test_the_default_network_is_as_large_as_the_methods() -> None:
+    assert sum(value.numel() for value in build_unet(UNet(), 3).parameters()) == 3450582
 
 
 def test_prediction_is_made_without_dropout_and_leaves_the_mode() -> None:
@@ -56,6 +65,20 @@ def test_validation_dice_counts_over_a_subjects_crops() -> None:
     assert scores["validation_dice_VS"] == pytest.approx((48 / 56 + 0) / 2)
     assert scores["validation_dice_cochlea"] == pytest.approx((1 + 0) / 2)
     assert scores["validation_dice"] == pytest.approx((24 / 56 + 0.5) / 2)
+
+
+def test_the_better_segmenter_has_the_larger_score() -> None:
+    label = torch.zeros((4, 4, 2), dtype=torch.uint8)
+    label[:2], label[3] = 1, 2
+    worse = label.clone()
+    worse[1], worse[3, 2:] = 0, 0
+    item = Item("a", torch.zeros(1, 4, 4, 2), label, 1.0)
+    name, larger_is_better = VALIDATION_METRIC
+    right, wrong = (
+        validation_dice(Fixed(found[None]), [item], SMALL, CPU)[name] for found in (label, worse)
+    )
+    assert right > wrong
+    assert larger_is_better
 
 
 def test_a_class_absent_from_both_counts_as_1_and_no_items_as_nothing() -> None:

@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 
+from vsuda_cli import resolving
 from vsuda_cli.config import TranslationSettings
 from vsuda_cli.networks.blur import BlurDown
 from vsuda_cli.training.data import Item
@@ -20,6 +21,18 @@ from vsuda_cli.training.translation import (
 
 CPU = torch.device("cpu")
 TOY = TranslationSettings(base_channels=4, residual_blocks=1, discriminator_channels=4)
+
+
+@pytest.mark.parametrize("method", ["cyclegan", "cut"])
+def test_the_default_networks_are_as_large_as_the_published_ones(method: str) -> None:
+    settings = resolving.resolve(TranslationSettings, preset="paper", values={"method": method})
+    counts = [
+        sum(value.numel() for value in network.parameters())
+        for network in (build_generator(settings), build_discriminator(settings))
+    ]
+    # One grey channel instead of three colours: at the generator's both ends and the judge's first.
+    two_colours = 2 * 64 * 7 * 7
+    assert counts == [11378179 - 2 * two_colours - 2, 2764737 - 2 * 64 * 4 * 4]
 
 
 def test_only_cuts_networks_are_antialiased() -> None:
@@ -60,3 +73,24 @@ def test_nothing_held_out_is_no_score() -> None:
     generator = build_generator(TOY)
     assert validation_distance(generator, [], [item], CPU) == {}
     assert set(validation_distance(generator, [item], [item], CPU)) == {VALIDATION_METRIC[0]}
+
+
+def test_the_nearer_translation_has_the_smaller_score() -> None:
+    random = torch.Generator().manual_seed(0)
+    image = torch.rand((1, 16, 16, 4), generator=random) / 2
+    shifted = dataclasses.replace(Item("a", image, None, 1.0), image=image + 0.5)
+    source = Item("a", image, None, 1.0)
+
+    class Unchanged(torch.nn.Module):
+        dims = 3
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images
+
+    name, larger_is_better = VALIDATION_METRIC
+    near, far = (
+        validation_distance(Unchanged(), [source], [target], CPU)[name]
+        for target in (source, shifted)
+    )
+    assert near < far
+    assert not larger_is_better

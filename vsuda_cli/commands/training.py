@@ -1,6 +1,7 @@
 """What the training commands share: settings, cases into memory, one run from start to end."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -152,30 +153,31 @@ def train(
         write_run_page(run_folder)
     ranks.wait()
     prepared = make()
-    if ranks.is_first():
-        if not resumed:
-            runs.start(run, settings, provenance, force=options.force)
-        runs.remove_partial_files(run)
-        runs.record_validation(run, [item.case for item in prepared.held_out])
-    ranks.wait()
-    metadata = {
-        "command": command,
-        "settings": resolving.to_dict(settings),
-        # What predict must do with a whole scan.
-        "crops": all(is_crop(case) for case in prepared.batches.case_ids()),
-        **(extra_metadata or {}),
-    }
-    with console.progress(command, 0, note_below=True) as bar:
-        best = fit(
-            run,
-            prepared.objective,
-            prepared.batches,
-            settings,
-            validate=prepared.validate,
-            metadata=metadata,
-            metric=metric,
-            watcher=_Terminal(bar),
-        )
+    with runs.held(run) if ranks.is_first() else nullcontext():
+        if ranks.is_first():
+            if not resumed:
+                runs.start(run, settings, provenance, force=options.force)
+            runs.remove_partial_files(run)
+            runs.record_validation(run, [item.case for item in prepared.held_out])
+        ranks.wait()
+        metadata = {
+            "command": command,
+            "settings": resolving.to_dict(settings),
+            # What predict must do with a whole scan.
+            "crops": all(is_crop(case) for case in prepared.batches.case_ids()),
+            **(extra_metadata or {}),
+        }
+        with console.progress(command, 0, note_below=True) as bar:
+            best = fit(
+                run,
+                prepared.objective,
+                prepared.batches,
+                settings,
+                validate=prepared.validate,
+                metadata=metadata,
+                metric=metric,
+                watcher=_Terminal(bar),
+            )
     console.say(f"peak memory: {peak_memory_gib(device):.2f} GiB")
     if ranks.is_first():
         console.say(f"written: {write_run_page(run_folder)}")

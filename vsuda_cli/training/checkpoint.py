@@ -3,7 +3,7 @@
 import json
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -75,9 +75,19 @@ def save_state(path: Path, state: dict[str, Any]) -> None:
     with atomic.replacing(path) as temporary:
         # Given a path, torch would write the temporary file's name into the file.
         with temporary.open("wb") as file:
-            torch.save(state, file)
+            _save(state, file)
         if path.exists():
             path.replace(previous(path))
+
+
+def _save(state: dict[str, Any], file: BinaryIO) -> None:
+    try:
+        torch.save(state, file)
+    except RuntimeError as error:
+        # Of a disk that is full torch says that its position is not the expected one.
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def load_state(path: Path) -> dict[str, Any]:
@@ -98,6 +108,21 @@ def load_state(path: Path) -> dict[str, Any]:
 def previous(path: Path) -> Path:
     """Return where the state before the last one is kept."""
     return path.with_name("previous.pt")
+
+
+def set_aside(path: Path) -> None:
+    """Move a damaged state away, lest the next one saved take it for the one before."""
+    path.replace(path.with_name(f"damaged-{path.name}"))
+
+
+def not_finite(state: Any, name: str = "") -> str | None:
+    """Return the name of the first tensor that holds NaN or infinity in nested dictionaries."""
+    if isinstance(state, Tensor):
+        broken = state.is_floating_point() and not bool(torch.isfinite(state).all())
+        return name if broken else None
+    parts = state.items() if isinstance(state, dict) else ()
+    found = (not_finite(part, f"{name}.{key}" if name else str(key)) for key, part in parts)
+    return next((one for one in found if one), None)
 
 
 def _opened(path: Path) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training import ranks
+from vsuda_cli.training import randomness, ranks
 from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.optimising import (
@@ -175,7 +175,7 @@ class CutSeg:
         self.segmentation.load_state_dict(state["segmentation"])
         self.cut.load_state_dict(state["cut"])
         self._slices.set_state(state["slices"])
-        self._intensities.set_state(state["intensities"])
+        randomness.go_on(self._intensities, state["intensities"])
 
     def models_for_inference(self) -> dict[str, torch.nn.Module]:
         """Return the segmenter, and the networks of CUT."""

@@ -97,7 +97,8 @@ def fit(
             raise VsudaError(
                 run.folder,
                 f"the device ran out of memory in epoch {loop.epoch + 1} ({first})",
-                "lower batch_size (and raise accumulate) or patch_size; cutseg-train: slice_chunk",
+                "start another run with a lower batch_size (and more to accumulate) or patch_size; "
+                "for cutseg-train: slice_chunk",
             ) from error
     return run.weights(loop.best_epoch or settings.epochs)
 
@@ -135,6 +136,7 @@ class _Loop:
             while self.step < self.steps:
                 batch = self.batches.draw()
                 if self._take_step(batch, stop):
+                    self._refuse_broken()
                     self._save_state()
                     raise InterruptedRunError(
                         f"{self.run.folder}: stopped in epoch {self.epoch + 1} after step "
@@ -153,17 +155,30 @@ class _Loop:
         self.step += 1
         for name, value in zip(names, values, strict=True):
             if not math.isfinite(value):
-                raise VsudaError(
-                    self.run.folder,
-                    f"loss {name} is {value} in epoch {self.epoch + 1}, step {self.step}",
-                    "the last checkpoint is kept: lower learning_rate or set gradient_clip",
-                )
+                raise self._broken(f"loss {name} is {value}")
             self.sums[name] = self.sums.get(name, 0.0) + value
         shown = " ".join(f"{n} {self.sums[n] / self.step:.3f}" for n in names)
         self.watcher.step(shown)
         return bool(stopping > 0)
 
+    def _refuse_broken(self) -> None:
+        """Raise VsudaError before anything is saved that cannot be continued.
+
+        Gradients of a finite loss may be none: the next step's loss would tell, or nobody.
+        """
+        name = checkpoint.not_finite(self.objective.state_dict())
+        if name is not None:
+            raise self._broken(f"{name} is no longer finite")
+
+    def _broken(self, what: str) -> VsudaError:
+        return VsudaError(
+            self.run.folder,
+            f"{what} in epoch {self.epoch + 1}, step {self.step}; the last checkpoint is kept",
+            "start another run with a lower learning_rate or with gradient_clip",
+        )
+
     def _end_epoch(self, rates: dict[str, float], batch: dict[str, Tensor]) -> None:
+        self._refuse_broken()
         row: Row = {name: total / self.steps for name, total in self.sums.items()}
         self.epoch, self.step, self.sums = self.epoch + 1, 0, {}
         last = self.epoch == self.settings.epochs
@@ -248,6 +263,7 @@ class _Loop:
         logger.info("continuing after epoch %d, step %d", self.epoch, self.step)
 
     def _last_state(self) -> dict[str, Any] | None:
+        damaged: list[Path] = []
         for path in (self.run.state, checkpoint.previous(self.run.state)):
             if not path.exists():
                 continue
@@ -255,7 +271,10 @@ class _Loop:
                 state = checkpoint.load_state(path)
             except VsudaError as error:
                 logger.warning("%s; trying the one before", error)
+                damaged.append(path)
                 continue
+            for one in damaged:
+                checkpoint.set_aside(one)
             if not self.run.weights(state["best"][0]).exists():
                 # Overtaken, after this state was saved, by an epoch that is now done again.
                 state["best"] = [0, math.nan]

@@ -43,6 +43,8 @@ class ImagePool:
         fakes = ranks.gathered(fakes.detach())
         if self._images is None:
             self._images = fakes.new_zeros((self._size, *fakes.shape[1:]))
+        # A GPU's 16 bit fakes meet a CPU's where a run goes on elsewhere.
+        self._images = self._images.to(fakes.dtype)
         shown = []
         for fake, row in zip(fakes, decisions, strict=True):
             place, from_pool, kept = row[:1], row[1] > 0, row[2] > 0

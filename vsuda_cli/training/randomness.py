@@ -1,11 +1,14 @@
 """The state of all random numbers of a run, of every process that takes part in it."""
 
+import logging
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from vsuda_cli.training import ranks
+
+logger = logging.getLogger(__name__)
 
 # Far apart, so that the seeds of two runs' processes are not easily the same.
 _SEED_STRIDE = 1_000_003
@@ -28,13 +31,27 @@ def state(streams: Sequence[torch.Generator], device: torch.device) -> list[Tens
     return [ranks.gathered(one[None]) for one in states]
 
 
+def go_on(stream: torch.Generator, state: Tensor) -> bool:
+    """Continue a stream where `state` was taken and return True.
+
+    One of a CPU cannot go on as one of a GPU, nor the other way round: it stays at its seed.
+    """
+    if state.numel() != stream.get_state().numel():
+        return False
+    stream.set_state(state)
+    return True
+
+
 def restore(states: list[Tensor], streams: Sequence[torch.Generator], device: torch.device) -> None:
     """Continue this process's random numbers exactly where `state` was taken."""
     # Copied: torch reads a generator's state from the start of its memory, whatever the row.
     torch_state, *others = [one[ranks.own()].clone() for one in states]
     torch.set_rng_state(torch_state)
-    for stream, one in zip(streams, others, strict=False):
-        stream.set_state(one)
+    anew = [stream for stream, one in zip(streams, others, strict=False) if not go_on(stream, one)]
+    if anew:
+        logger.warning("this run began on another kind of device: random numbers there start anew")
+    for stream in anew:
+        stream.manual_seed(stream.initial_seed() + ranks.own() * _SEED_STRIDE)
     # A run that began on another kind of device has no state for this one.
     if device.type == "cuda" and len(others) > len(streams):
         torch.cuda.set_rng_state(others[-1], device)

@@ -1,9 +1,13 @@
 """A run's folder: settings, provenance, metrics, samples, checkpoints, and which one is best."""
 
+import fcntl
 import json
+import os
 import platform
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +30,18 @@ RUN_FILES = (
     "tensorboard",
     "checkpoints",
     "report.html",
+)
+# The files of a run, as they are named, in its folders.
+_MADE_BY_RUNS = (
+    "run.json",
+    "metrics.jsonl",
+    "best.json",
+    "report.html",
+    "samples/epoch-*.png",
+    "tensorboard/events.*",
+    "checkpoints/epoch-*.safetensors",
+    "checkpoints/*.pt",
+    f"*{PARTIAL_SUFFIX}",
 )
 
 
@@ -84,6 +100,28 @@ class Run:
         return self.config.exists()
 
 
+@contextmanager
+def held(run: Run) -> Iterator[None]:
+    """Keep other processes from writing into a run's folder, which is made if there is none.
+
+    Raises VsudaError if another process holds it. The lock goes with the process, however it ends.
+    """
+    run.folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(run.folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            remedy = "wait until it has ended, or give another folder"
+            raise VsudaError(run.folder, "is being trained by another process", remedy) from error
+        except OSError:
+            # A file system without locks: who else is there cannot be known.
+            pass
+        yield
+    finally:
+        os.close(handle)
+
+
 def start(run: Run, settings: config.Training, provenance: dict[str, Any], *, force: bool) -> None:
     """Make a run's folder with its settings and provenance.
 
@@ -108,7 +146,7 @@ def check_free(run: Run, *, force: bool) -> None:
     if not run.folder.exists() or not any(run.folder.iterdir()):
         return
     if not run.exists():
-        if _was_killed_at_its_start(run):
+        if _was_killed_at_its_start(run) or (force and _was_killed_while_removed(run)):
             return
         raise VsudaError(run.folder, "is a folder that is no run", "give another folder")
     if not force:
@@ -120,6 +158,12 @@ def _was_killed_at_its_start(run: Run) -> bool:
     """Tell whether a folder holds nothing but what `start` makes before the settings."""
     found = {path for path in run.folder.rglob("*") if not path.name.endswith(PARTIAL_SUFFIX)}
     return found <= {run.provenance, run.samples, run.state.parent}
+
+
+def _was_killed_while_removed(run: Run) -> bool:
+    """Tell whether a folder holds nothing but files of a run, whose settings are gone first."""
+    files = [path for path in run.folder.rglob("*") if not path.is_dir()]
+    return all(any(path.match(one) for one in _MADE_BY_RUNS) for path in files)
 
 
 def remove_partial_files(run: Run) -> None:
@@ -134,7 +178,9 @@ def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) 
     old_settings = resolving.to_dict(
         resolving.from_dict(type(settings), _toml(run.config), run.config)
     )
-    changed = resolving.differences(old_settings, resolving.to_dict(settings))
+    # What helps where a step cannot be recorded; losses differ by rounding at most.
+    new_settings = {**resolving.to_dict(settings), "cuda_graph": old_settings["cuda_graph"]}
+    changed = resolving.differences(old_settings, new_settings)
     remedy = "give the same settings and data, or start another run"
     if changed:
         raise VsudaError(run.folder, f"was started with other settings: {changed[0]}", remedy)
@@ -219,6 +265,7 @@ def metadata_of(weights: Path) -> dict[str, Any]:
 
 
 def _remove_run_files(run: Run) -> None:
+    # The settings first: see `_was_killed_while_removed`.
     for name in RUN_FILES:
         path = run.folder / name
         if path.is_dir() and not path.is_symlink():

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vsuda_cli.config import SegmenterSettings
 from vsuda_cli.networks.contrast_curve import hide_structures, smooth_in_plane
+from vsuda_cli.training import randomness
 from vsuda_cli.training.augmentation import (
     augment_intensity,
     mirror_some,
@@ -152,7 +153,7 @@ class Segmentation:
         """Continue exactly where `state_dict` was taken."""
         self.network.load_state_dict(state["network"])
         load_optimiser(self.optimiser, state["optimiser"])
-        self._generator.set_state(state["generator"])
+        randomness.go_on(self._generator, state["generator"])
 
     def models_for_inference(self) -> dict[str, torch.nn.Module]:
         """Return the segmenter."""

@@ -96,7 +96,9 @@ class StepGraph:
         except RuntimeError as error:
             first = str(error).splitlines()[0]
             problem = f"cannot be recorded as a CUDA graph ({first})"
-            raise VsudaError("the training step", problem, "add --set cuda_graph=false") from error
+            raise VsudaError(
+                "the training step", problem, "add --set cuda_graph=false, also with --resume"
+            ) from error
         return _Recorded(graph, batch, draws, losses)
 
 
