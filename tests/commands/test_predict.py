@@ -187,20 +187,32 @@ def test_a_report_shows_every_image(data, tmp_path):
         call(data / "run", data / "images", tmp_path / "again", "--report", page)
 
 
+def together(*words):
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "vsuda_cli", "predict"]
+    return subprocess.run(
+        [sys.executable, *launch, *map(str, words)], capture_output=True, text=True, check=False
+    )
+
+
 @pytest.mark.slow
 def test_torchrun_shares_the_images(data, tmp_path):
     call(data / "run", data / "images", tmp_path / "whole")
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "vsuda_cli"]
-    words = ["predict", data / "run", data / "images", tmp_path / "ranks"]
-    done = subprocess.run(
-        [sys.executable, *launch, *map(str, words)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = together(data / "run", data / "images", tmp_path / "ranks")
+    assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 4
     assert "process 2 of 2 takes 2 of 4" in done.stderr
     assert contents(tmp_path / "ranks") == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_an_image_that_fails_in_one_process_ends_no_other(data, tmp_path):
+    images = save_images(tmp_path / "images", ["b"], (100, 90, 40), (0.9, 0.8, 1.6))
+    # The first process's only image, which it is done with long before the other one.
+    (images / "a_hrT2.nii.gz").write_bytes(b"no image")
+    done = together(data / "run", images, tmp_path / "out")
+    assert done.returncode == 1
+    assert "a_hrT2.nii.gz" in done.stderr
+    assert len(contents(tmp_path / "out")) == 1
 
 
 def test_training_tells_whether_it_saw_crops(tmp_path):

@@ -52,10 +52,11 @@ def run_on_device(
 ) -> Outcome:
     """Run jobs (source, target) through a device, loading and saving beside it; like run_cases.
 
-    Under torchrun each process takes its share of this call's share. With --dask every worker
-    makes the stages for itself: `make` is sent there, small and hashable, as networks are neither.
+    Under torchrun each process takes its share of this call's share, and all end together. With
+    --dask every worker makes the stages for itself: `make` is sent there, small and hashable, as
+    networks are neither.
     """
-    from vsuda_cli.training.ranks import launched
+    from vsuda_cli.training.ranks import end_together, launched
 
     console.set_up_logging(options.quiet, options.verbose)
     share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
@@ -70,7 +71,9 @@ def run_on_device(
         there = [Job(job.case, job.outputs, (make, *job.arguments)) for job in to_run]
         return run(there, do_elsewhere, 1, options.dask)
 
-    return _run_share(title, share, start, options)
+    outcome = _run_share(title, share, start, options)
+    end_together()
+    return outcome
 
 
 def do_elsewhere(make: Callable[[], Stages], source: Any, target: Any) -> JobResult:

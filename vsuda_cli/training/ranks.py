@@ -9,12 +9,16 @@ import io
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed
 
 from vsuda_cli.errors import VsudaError
+
+# Waiting for others costs nothing, and a share of the cases may take days.
+LONGEST = timedelta(days=30)
 
 
 def launched() -> int:
@@ -31,6 +35,19 @@ def join(device: torch.device) -> None:
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         with _together():
             distributed.init_process_group(backend)
+
+
+def end_together() -> None:
+    """Return once all processes of torchrun are here: it ends those still at work after one fails.
+
+    For processes that have not met; without torchrun nobody is waited for.
+    """
+    if launched() == 1 or not distributed.is_torchelastic_launched():
+        return
+    with _together():
+        distributed.init_process_group("gloo", timeout=LONGEST)
+        distributed.barrier()
+    leave()
 
 
 def leave() -> None:
