@@ -1,11 +1,16 @@
 """Small matrices do what they say."""
 
+import itertools
+
 import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
 
 from vsuda_cli.images.geometry import (
     corners,
     flip_index,
     inverse,
+    pixel_mm,
     reflection,
     transform,
     translation,
@@ -39,3 +44,15 @@ def test_corners():
     assert found.shape == (8, 3)
     assert found.min(axis=0).tolist() == [0, 0, 0]
     assert found.max(axis=0).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_pixels_are_as_large_however_a_scan_is_turned_and_stored(order):
+    assert pixel_mm(AFFINE) == 0.7
+    for degrees in np.random.default_rng(0).uniform(-20, 20, (50, 3)):
+        affine = np.eye(4)
+        affine[:3, :3] = Rotation.from_euler("xyz", degrees, degrees=True).as_matrix()
+        affine[:3, :3] *= (0.5, 0.5, 1.5)
+        affine[:3, :3] = affine[:3, order]
+        # As a header holds it.
+        assert pixel_mm(affine.astype(np.float32).astype(np.float64)) == 0.5

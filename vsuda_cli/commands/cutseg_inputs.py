@@ -62,9 +62,10 @@ def load_teacher(
 
 def coarser_than(images: Sequence[CaseFile], limit_mm: float) -> list[CaseFile]:
     """Return the images with pixels above a size."""
+    from vsuda_cli.images.geometry import pixel_mm
     from vsuda_cli.io.nifti import read_geometry
 
-    return [image for image in images if read_geometry(image.path).spacing_mm[:2].max() > limit_mm]
+    return [image for image in images if pixel_mm(read_geometry(image.path).affine) > limit_mm]
 
 
 @dataclass(frozen=True)

@@ -134,9 +134,10 @@ def _crop_settings(atlas: Path | None, roi: Path | None) -> "CropSettings | None
 
 
 def _is_wanted(image: "CaseFile", above: float | None, below: float | None) -> bool:
+    from vsuda_cli.images.geometry import pixel_mm
     from vsuda_cli.io.nifti import read_geometry
 
     if above is None and below is None:
         return True
-    inplane = float(read_geometry(image.path).spacing_mm[:2].max())
+    inplane = pixel_mm(read_geometry(image.path).affine)
     return (above is None or inplane > above) and (below is None or inplane <= below)
