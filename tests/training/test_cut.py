@@ -86,12 +86,12 @@ def test_the_discriminator_is_shown_what_the_pool_gives_out() -> None:
     kept = torch.tensor([[0, False, True], [1, False, True]])
     objective.update_discriminator([(real, real), (real, real)], kept)
     # New fakes of 0 are known as such; one of the two is exchanged for an old one of 1.
-    exchanged = torch.tensor([[0, True, True], [1, False, False]])
+    exchanged = torch.tensor([[0, False, False], [1, True, True]])
     fakes = [(real, torch.zeros_like(real))] * 2
     assert objective.update_discriminator(fakes, exchanged) == pytest.approx(0.25)
 
 
-@pytest.mark.parametrize(("epoch", "share"), [(1, 1.0), (2, 2 / 3), (3, 1 / 3)])
+@pytest.mark.parametrize(("epoch", "share"), [(1, 1.0), (3, 1 / 3)])
 def test_generator_and_discriminator_learn_at_the_epochs_rate(epoch: int, share: float) -> None:
     chosen = settings("cut")
     objective = Cut(chosen, CPU)
