@@ -12,4 +12,4 @@ def item(case: str, size: tuple[int, int, int] = (8, 7, 6), labelled: bool = Tru
     label = torch.zeros(size, dtype=torch.uint8)
     label[0, 0, 0] = 2
     label[4:7, 3:6, 1:4] = 1
-    return Item(case, image, label if labelled else None, 0.5)
+    return Item(case, image, label if labelled else None)

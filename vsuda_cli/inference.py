@@ -193,7 +193,9 @@ def _without_excluded(found: Tensor, image: Tensor, settings: config.SegmenterSe
         return found
     nowhere = excluded(image[0], settings.structure_ranges)
     structures = found[:, 1:].masked_fill(nowhere, 0)
-    return torch.cat([1 - structures.sum(dim=1, keepdim=True), structures], dim=1)
+    # Rounding alone takes their sum above 1.
+    background = (1 - structures.sum(dim=1, keepdim=True)).clamp_min(0)
+    return torch.cat([background, structures], dim=1)
 
 
 def _to_grid(maps: Tensor, to: Prepared, spacing_mm: Sequence[float]) -> Tensor:

@@ -180,7 +180,7 @@ def items(count: int, preset: str, labelled: bool, device: torch.device) -> list
         label = torch.zeros(size, dtype=torch.uint8)
         label[30:50, 30:50, 10:20], label[60:66, 40:46, 15:18] = 1, 2
         image = torch.rand((1, *size), generator=source)
-        made.append(Item(f"c{number}_R", image, label if labelled else None, 0.5))
+        made.append(Item(f"c{number}_R", image, label if labelled else None))
     return keep_near(made, device)
 
 

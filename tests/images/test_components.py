@@ -180,6 +180,20 @@ def test_whole_scan_is_cleaned_ear_by_ear():
     assert sorted(one.detail.split(":")[0] for one in removed) == ["left", "right"]
 
 
+def test_background_around_changes_nothing():
+    labels = (np.random.default_rng(1).random((30, 24, 20)) < 0.2).astype(np.uint8)
+    labels[10:14, 10:14, 8:11] = 2
+    around = ((40, 50), (30, 1), (0, 60))
+    padded, moved = np.pad(labels, around), AFFINE.copy()
+    moved[:3, 3] -= AFFINE[:3, :3] @ [low for low, _ in around]
+    rules = Rules(CLASSES, fill_holes=True, max_distance_mm=6)
+    cleaned, removed, _ = clean(labels, AFFINE, rules)
+    again, gone, _ = clean(padded, moved, rules)
+    assert np.array_equal(again, np.pad(cleaned, around))
+    assert [(one.rule, one.voxels) for one in gone] == [(one.rule, one.voxels) for one in removed]
+    assert removed
+
+
 def test_a_thousand_specks_take_no_time():
     labels = (np.random.default_rng(0).random((60, 60, 40)) < 0.05).astype(np.uint8)
     cleaned, removed, _ = clean(labels, np.eye(4), Rules(CLASSES, connectivity=6))

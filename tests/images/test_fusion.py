@@ -122,19 +122,3 @@ def test_confidence_and_disagreement():
     ones = one_hot(np.ones((1, 1, 2)))
     found = fusion.disagreement([certain, ones, ones, ones], np.array([[[1, 2]]], dtype=np.uint8))
     assert found.ravel().tolist() == [0.25, 1.0]
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda p: p * 0.9, "sum up to 0.9"),
-        (lambda p: np.where(p == p.max(), np.nan, p), "NaN"),
-        (lambda p: np.where(p == p.min(), -0.2, p), "negative probability, -0.2"),
-        (lambda p: p * 3, "above 1"),
-    ],
-)
-def test_what_is_no_probability_is_named(change, message):
-    good = model(8)
-    assert fusion.problem_with(good) == ""
-    assert fusion.problem_with(np.rint(good * 255) / np.float32(255)) == ""
-    assert message in fusion.problem_with(change(good).astype(np.float32))

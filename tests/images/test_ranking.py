@@ -46,6 +46,13 @@ def test_bootstrap_tells_clear_from_close():
     assert ranking.bootstrap(per_case, 200, seed=2).tau_mean != found.tau_mean
 
 
+def test_resamples_in_which_all_tie_say_nothing():
+    per_case = np.array([[1, 2]] * 4 + [[2, 1]] * 2, dtype=float)
+    found = ranking.bootstrap(per_case, 500, seed=0)
+    assert 0 < found.tau_mean < 1
+    assert -1 <= found.tau_low <= 0
+
+
 def test_holm_by_hand():
     assert ranking.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert ranking.holm([0.5, 0.9]) == [1.0, 1.0]

@@ -50,6 +50,15 @@ def test_senseless_header_fields_are_refused(tmp_path: Path, field: str, value: 
         nifti.load_image(write_with_header(tmp_path / "a_T2.nii", change))
 
 
+@pytest.mark.parametrize("name", ["a_T2.nii", "a_T2.nii.gz"])
+def test_voxels_inside_the_header_are_refused(tmp_path: Path, name: str) -> None:
+    def change(header: Any) -> None:
+        header["vox_offset"] = 0
+
+    with pytest.raises(VsudaError, match="voxels begin at byte 0, inside its header"):
+        nifti.load_image(write_with_header(tmp_path / name, change))
+
+
 @pytest.mark.parametrize("lengths", [(-3, 5, 4), (0, 5, 4)])
 def test_axes_without_voxels_are_refused(tmp_path: Path, lengths: tuple[int, ...]) -> None:
     def change(header: Any) -> None:

@@ -62,6 +62,8 @@ def test_values(tmp_path):
     assert "label 2" in problems(tmp_path / "b_Label.nii.gz", ERROR, class_count=2)
     save_image(tmp_path / "c_ceT1.nii.gz", np.full(SHAPE, 7.0), AFFINE)
     assert "constant image" in problems(tmp_path / "c_ceT1.nii.gz", WARNING)
+    save_image(tmp_path / "d_ceT1.nii.gz", image() - 1, AFFINE)
+    assert "negative values" in problems(tmp_path / "d_ceT1.nii.gz", WARNING)
 
 
 def test_geometry(tmp_path):
@@ -72,6 +74,12 @@ def test_geometry(tmp_path):
     both.set_qform(moved, 1)
     both.to_filename(tmp_path / "a_ceT1.nii.gz")
     assert "67.0 mm apart" in problems(tmp_path / "a_ceT1.nii.gz", WARNING)
+    turned = nib.Nifti1Image(np.zeros((40, 40, 4), np.uint8), np.diag((0.5, 0.5, 1, 1)))
+    turned.set_qform(turned.affine, 1)
+    turned.set_sform(turned.affine[[1, 0, 2, 3]], 1)
+    turned.to_filename(tmp_path / "t_ceT1.nii.gz")
+    # Two of its corners stay in place.
+    assert "27.6 mm apart" in problems(tmp_path / "t_ceT1.nii.gz", WARNING)
     neither = nib.Nifti1Image(image(), AFFINE)
     neither.set_sform(None, 0)
     neither.set_qform(None, 0)

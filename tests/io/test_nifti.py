@@ -124,8 +124,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "a_T2.nii.gz"
     nifti.save_image(path, image_array(), AFFINE)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="int64"):
-        nifti.save_image(path, np.ones(SHAPE, np.int64), AFFINE)
+    with pytest.raises(ValueError, match="convert"):
+        nifti.save_image(path, np.full(SHAPE, "no number"), AFFINE)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -204,6 +204,18 @@ def test_grids_are_compared_by_shape_and_affine() -> None:
         assert nifti.same_grid(volume, nifti.Geometry(SHAPE, moved, dtype)) is same
         assert nifti.same_grid(volume, nifti.Geometry((*SHAPE, 3), moved, dtype)) is same
     assert not nifti.same_grid(volume, nifti.Geometry((6, 5, 3), AFFINE, dtype))
+
+
+def test_grids_that_part_far_from_their_first_voxel_are_two() -> None:
+    shape, dtype = (448, 448, 80), np.dtype(np.uint8)
+    affine = np.diag((0.5, 0.5, 1.5, 1))
+    turned = affine.copy()
+    turned[:2, :2] = 0.5 * np.array(
+        [[np.cos(0.001), -np.sin(0.001)], [np.sin(0.001), np.cos(0.001)]]
+    )
+    straight, other = (nifti.Geometry(shape, one, dtype) for one in (affine, turned))
+    assert not nifti.same_grid(straight, other)
+    assert nifti.same_grid(straight, nifti.Geometry(shape, affine.astype(np.float32), dtype))
 
 
 # ---- values

@@ -64,11 +64,13 @@ def test_a_broken_sform_gives_way_to_the_qform(tmp_path):
     both.set_qform(AFFINE, 1)
     both.header["srow_x"] = np.nan
     both.header["sform_code"] = 1
+    both.header["vox_offset"] = 352
     raw = both.header.binaryblock + b"\0" * 4 + image().tobytes(order="F")
     path = tmp_path / "a_ceT1.nii"
     path.write_bytes(raw)
     repairs = repair_file(path, tmp_path / "b_ceT1.nii.gz", "ceT1")
     assert "what the qform said" in " ".join(repairs)
+    assert np.array_equal(load_image(tmp_path / "b_ceT1.nii.gz").array, image())
     assert np.allclose(load_image(tmp_path / "b_ceT1.nii.gz").affine, AFFINE)
 
 
@@ -101,6 +103,31 @@ def test_probabilities_stay_probabilities(tmp_path):
     maps = np.stack([image(), 1 - image()], axis=-1)
     out, _ = fixed(tmp_path, nib.Nifti1Image(maps, AFFINE), "Probability")
     assert np.allclose(load_probability(out).array, maps, atol=1e-4)
+
+
+@pytest.mark.parametrize("spoil", [lambda p: 100 * p, lambda p: 5 * p - 2, np.ones_like])
+def test_what_are_no_probabilities_does_not_become_some(tmp_path, spoil):
+    maps = np.stack([image(), 1 - image()], axis=-1)
+    with pytest.raises(VsudaError, match=r"probabilit"):
+        fixed(tmp_path, nib.Nifti1Image(spoil(maps), AFFINE), "Probability")
+    assert not (tmp_path / "out" / "a_Probability.nii.gz").exists()
+
+
+def test_certain_probabilities_of_8_bit_are_some(tmp_path):
+    certain = (image() > 0.5).astype(np.uint8)
+    maps = np.stack([certain, 1 - certain], axis=-1)
+    out, _ = fixed(tmp_path, nib.Nifti1Image(maps, AFFINE), "Probability")
+    assert np.array_equal(load_probability(out).array, maps)
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint16", "int32", "int64", "float32"])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_voxels_stay_what_they_are_in_either_byte_order(tmp_path, kind, order):
+    voxels = np.random.default_rng(0).integers(0, 3000, SHAPE).astype(kind)
+    made = nib.Nifti1Image(voxels, AFFINE, nib.Nifti1Header(endianness=order), dtype=kind)
+    out, repairs = fixed(tmp_path, made)
+    assert repairs == ""
+    assert np.array_equal(load_image(out).array, voxels)
 
 
 @pytest.mark.parametrize("factor", [0.5, 200.0, -1.0])

@@ -14,7 +14,7 @@ SIZE = (20, 20, 4)
 def labelled(width: int) -> Item:
     label = torch.zeros(SIZE, dtype=torch.uint8)
     label[8 : 8 + width, 8:12, 1:3] = 2
-    return Item("a_R", torch.zeros(1, *SIZE), label, 1.0)
+    return Item("a_R", torch.zeros(1, *SIZE), label)
 
 
 def guessed(strength: float) -> Item:
@@ -25,7 +25,7 @@ def guessed(strength: float) -> Item:
     guess[2, 18, 2, 0] = strength
     guess[1, 2:14, 2:5] = 0.9
     label = torch.full(SIZE, 255, dtype=torch.uint8)
-    return Item("t_R", torch.zeros(1, *SIZE), label, 1.0, guess)
+    return Item("t_R", torch.zeros(1, *SIZE), label, guess)
 
 
 def sized(items: list[Item], sources: list[Item], margin_mm: float = 0.0) -> list[Tensor]:

@@ -17,7 +17,7 @@ def crops(negative: bool) -> list[Item]:
     for seed in range(6):
         noise = torch.randn(ramp.shape, generator=torch.Generator().manual_seed(seed)) * 0.02
         image = (ramp + noise).clamp(0, 1)
-        made.append(Item(f"s{seed}_R", 1 - image if negative else image, None, 1.0))
+        made.append(Item(f"s{seed}_R", 1 - image if negative else image, None))
     return made
 
 

@@ -56,7 +56,7 @@ def test_ears_and_checkpoints_belong_to_their_subject(case: str, subject: str) -
 def test_a_split_never_divides_a_subject(
     subjects: int, ears: list[str], fraction: float, seed: int
 ) -> None:
-    one = Item("", torch.zeros(1), None, 1.0)
+    one = Item("", torch.zeros(1), None)
     items = [dataclasses.replace(one, case=f"s{i}{ear}") for i in range(subjects) for ear in ears]
     wanted = max(1, round(fraction * subjects))
     if wanted >= subjects:
@@ -98,7 +98,7 @@ def test_a_case_is_loaded_on_the_training_grid(tmp_path: Path) -> None:
     image, label = write_case(tmp_path)
     preprocessing = Preprocessing((0.5, 0.5, 3.0))
     found = load_item(parse_name(image), label, preprocessing, 3)
-    assert (found.case, found.subject, found.inplane_mm) == ("a_R", "a", 1.0)
+    assert (found.case, found.subject) == ("a_R", "a")
     assert found.image.shape == (1, 16, 16, 4)
     assert (found.image.min(), found.image.max()) == (0, 1)
     assert found.label is not None

@@ -95,9 +95,7 @@ class Watched:
 
 def batches() -> Batches:
     generator = torch.Generator().manual_seed(0)
-    items = [
-        Item(f"c{i}", torch.rand((1, 6, 6, 3), generator=generator), None, 1.0) for i in range(4)
-    ]
+    items = [Item(f"c{i}", torch.rand((1, 6, 6, 3), generator=generator), None) for i in range(4)]
     return Batches({"labelled": PatchSampler(items, (4, 4, 2), 1, None, 0, torch.device("cpu"))})
 
 

@@ -14,7 +14,7 @@ def item(number: int, *, lesion: bool, sliver: bool = False) -> Item:
         label[6:10, 8:11, 0:2] = 1
     if sliver:
         label[0:2, 8:12, 1:3] = 1
-    return Item(str(number), torch.zeros((1, 20, 16, 4)), label, 1.0)
+    return Item(str(number), torch.zeros((1, 20, 16, 4)), label)
 
 
 def test_what_many_crops_lack_is_a_lesion_though_the_other_ears_shows() -> None:

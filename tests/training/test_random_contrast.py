@@ -152,7 +152,7 @@ def test_anchors_are_where_structures_are_but_not_those_of_lesions_that_are_draw
         label[label == 1] = number % 2
         label[:, [0, -1]] = 0
         label[-1] = 0
-        items.append(Item(str(number), image, label, 1.0))
+        items.append(Item(str(number), image, label))
     prior = curve_prior(items, [], RANGES, 1.0, cpu, drawn=True)
     assert prior.around is None and prior.anchors is not None
     anatomy = [0.2, 0.29, *RANGES[1]]

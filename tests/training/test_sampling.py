@@ -77,7 +77,7 @@ def test_patches_one_voxel_thick_are_slices() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5])
 def test_every_item_comes_once_before_any_comes_again(batch_size: int) -> None:
-    items = [Item(f"c{i}", torch.full((1, 2, 2, 2), i / 10), None, 1.0) for i in range(5)]
+    items = [Item(f"c{i}", torch.full((1, 2, 2, 2), i / 10), None) for i in range(5)]
     sampler = PatchSampler(items, (2, 2, 2), batch_size, None, 3, CPU)
     drawn = torch.cat([sampler.draw()[0] for _ in range(20)])[:, 0, 0, 0, 0]
     rounds = (drawn * 10).round().int().view(-1, 5)
@@ -91,7 +91,7 @@ def test_the_wanted_share_of_patches_is_centred_on_labels() -> None:
     size = (40, 40, 20)
     label = torch.zeros(size, dtype=torch.uint8)
     label[10, 10, 10], label[30, 30, 10] = 1, 2
-    one = Item("a", torch.zeros((1, *size)), label, 1.0)
+    one = Item("a", torch.zeros((1, *size)), label)
     shares = {}
     for foreground in (0.0, 0.5, 1.0):
         augmentation = dataclasses.replace(STILL, foreground=foreground)
@@ -115,7 +115,7 @@ def test_a_labelled_voxel_lies_in_the_wanted_part_of_its_patch(
 ) -> None:
     label = torch.zeros((80, 80, 80), dtype=torch.uint8)
     label[40, 40, 40] = 1
-    one = Item("a", torch.zeros(1, 80, 80, 80), label, 1.0)
+    one = Item("a", torch.zeros(1, 80, 80, 80), label)
     augmentation = dataclasses.replace(STILL, foreground=1.0, foreground_spread=spread)
     sampler = PatchSampler([one], (21, 21, 21), 1, augmentation, 0, CPU)
     drawn = [sampler.draw()[1] for _ in range(120)]
@@ -126,7 +126,7 @@ def test_a_labelled_voxel_lies_in_the_wanted_part_of_its_patch(
 
 
 def test_a_label_map_without_labels_gives_patches_all_the_same() -> None:
-    empty = Item("a", torch.zeros(1, 4, 4, 4), torch.zeros((4, 4, 4), dtype=torch.uint8), 1.0)
+    empty = Item("a", torch.zeros(1, 4, 4, 4), torch.zeros((4, 4, 4), dtype=torch.uint8))
     labels = PatchSampler([empty], (2, 2, 2), 1, STILL, 0, CPU).draw()[1]
     assert labels is not None
     assert labels.shape == (1, 2, 2, 2)

@@ -56,7 +56,7 @@ def test_validation_dice_counts_over_a_subjects_crops() -> None:
         label.view(-1)[:ones] = 1
         if twos:
             label[3, 3, 0] = 2
-        return Item(case, torch.zeros(1, 4, 4, 2), label, 1.0)
+        return Item(case, torch.zeros(1, 4, 4, 2), label)
 
     network = Fixed(found)
     items = [labelled("a_R", 8, 1), labelled("a_L", 16, 1), labelled("b_R", 0, 0)]
@@ -72,7 +72,7 @@ def test_the_better_segmenter_has_the_larger_score() -> None:
     label[:2], label[3] = 1, 2
     worse = label.clone()
     worse[1], worse[3, 2:] = 0, 0
-    item = Item("a", torch.zeros(1, 4, 4, 2), label, 1.0)
+    item = Item("a", torch.zeros(1, 4, 4, 2), label)
     name, larger_is_better = VALIDATION_METRIC
     right, wrong = (
         validation_dice(Fixed(found[None]), [item], SMALL, CPU)[name] for found in (label, worse)
@@ -84,7 +84,7 @@ def test_the_better_segmenter_has_the_larger_score() -> None:
 def test_a_class_absent_from_both_counts_as_1_and_no_items_as_nothing() -> None:
     nothing = torch.zeros((1, 4, 4, 2), dtype=torch.uint8)
     network = Fixed(nothing)
-    empty = Item("a", torch.zeros(1, 4, 4, 2), nothing[0], 1.0)
+    empty = Item("a", torch.zeros(1, 4, 4, 2), nothing[0])
     scores = validation_dice(network, [empty], SMALL, CPU)
     assert scores["validation_dice"] == 1.0
     assert validation_dice(network, [], SMALL, CPU) == {}

@@ -69,7 +69,7 @@ def test_slices_are_translated_each_for_itself() -> None:
 
 
 def test_nothing_held_out_is_no_score() -> None:
-    item = Item("a", torch.rand(1, 16, 16, 4), None, 1.0)
+    item = Item("a", torch.rand(1, 16, 16, 4), None)
     generator = build_generator(TOY)
     assert validation_distance(generator, [], [item], CPU) == {}
     assert set(validation_distance(generator, [item], [item], CPU)) == {VALIDATION_METRIC[0]}
@@ -78,8 +78,8 @@ def test_nothing_held_out_is_no_score() -> None:
 def test_the_nearer_translation_has_the_smaller_score() -> None:
     random = torch.Generator().manual_seed(0)
     image = torch.rand((1, 16, 16, 4), generator=random) / 2
-    shifted = dataclasses.replace(Item("a", image, None, 1.0), image=image + 0.5)
-    source = Item("a", image, None, 1.0)
+    shifted = dataclasses.replace(Item("a", image, None), image=image + 0.5)
+    source = Item("a", image, None)
 
     class Unchanged(torch.nn.Module):
         dims = 3

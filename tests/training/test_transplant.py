@@ -18,7 +18,7 @@ def crop(subject: str, lesion: bool, shift: int = 0, size: int = 24) -> Item:
     if lesion:
         label[6 + shift : 10 + shift, 8:12, 1:3] = 1
         image[0][label == 1] = 0.5 + 0.01 * int(subject)
-    return Item(f"case_{subject}_R", image, label, 1.0)
+    return Item(f"case_{subject}_R", image, label)
 
 
 def copies_of(items: list[Item], copies: int, seed: int = 0) -> list[Item]:

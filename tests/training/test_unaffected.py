@@ -24,7 +24,7 @@ def labelled(case: str, lesion: bool = True) -> Item:
     label[14:17, 8:11, 1:3] = 2
     if lesion:
         label[6:10, 8:12, 1:3] = 1
-    return Item(case, torch.zeros(1, *SIZE), label, 1.0)
+    return Item(case, torch.zeros(1, *SIZE), label)
 
 
 def guessed(case: str, lesion: float, elsewhere: float = 0.0, shift: int = 0) -> Item:
@@ -36,7 +36,7 @@ def guessed(case: str, lesion: float, elsewhere: float = 0.0, shift: int = 0) ->
     guess[0] = 1 - guess[1:].sum(dim=0)
     label = guess.argmax(dim=0).to(torch.uint8)
     label[guess.amax(dim=0) < 0.8] = IGNORED
-    return Item(case, torch.zeros(1, *SIZE), label, 1.0, guess)
+    return Item(case, torch.zeros(1, *SIZE), label, guess)
 
 
 def test_evidence_is_what_lies_where_lesions_lie_from_the_anatomy() -> None:

@@ -17,7 +17,7 @@ def lesion() -> Lesion:
     label = torch.zeros((60, 60, 20), dtype=torch.uint8)
     label[20:40, 26:34, 8:12], label[44:48, 28:32, 8:12] = 1, 2
     image = torch.linspace(0, 1, 60).view(60, 1, 1).expand(60, 60, 20).clone()
-    (found,) = whole_lesions([Item("case_1_R", image[None], label, 1.0)], [1])
+    (found,) = whole_lesions([Item("case_1_R", image[None], label)], [1])
     return found
 
 
@@ -42,9 +42,7 @@ def test_a_lesion_far_from_even_about_its_centre_stays_whole(
     only(monkeypatch)
     label = torch.zeros((60, 60, 20), dtype=torch.uint8)
     label[8:20, 24:36, 6:14], label[20:44, 29:31, 9:11] = 1, 1
-    before = Lesion(
-        Item("case_1_R", torch.rand((1, 60, 60, 20)), label, 1.0), label.nonzero(), CENTRE
-    )
+    before = Lesion(Item("case_1_R", torch.rand((1, 60, 60, 20)), label), label.nonzero(), CENTRE)
     after = varied(before, [1], np.random.default_rng(0))
     assert torch.equal(after.voxels, before.voxels)
 

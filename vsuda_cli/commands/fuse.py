@@ -115,9 +115,6 @@ def fuse_case(
 
     volumes = [load_probability(path) for path in paths]
     for volume in volumes:
-        problem = fusion.problem_with(volume.array)
-        if problem:
-            raise VsudaError(volume.path, problem, "make it again with vsuda predict")
         if volume.array.shape[3] != len(names) + 1:
             problem = f"holds {volume.array.shape[3]} classes, background included"
             raise VsudaError(volume.path, problem, "name all others with --classes")

@@ -247,7 +247,10 @@ def _merge(
     maps: "Sequence[tuple[Labels, Affine]]",
     scan: Path,
 ) -> "tuple[Labels, Affine]":
-    """Return the label maps of both ears on their scan's grid, and its affine."""
+    """Return the label maps of both ears on their scan's grid, and its affine.
+
+    Where crops overlap the right ear's structures stay, as in `vsuda predict`.
+    """
     from functools import partial
 
     import numpy as np
@@ -258,7 +261,10 @@ def _merge(
 
     grid = read_geometry(scan)
     merged = np.zeros(grid.shape[:3], dtype=np.uint8)
-    for part, (labels, affine) in zip(parts, maps, strict=True):
+    right_first = sorted(
+        zip(parts, maps, strict=True), key=lambda one: not one[0].case.endswith("_R")
+    )
+    for part, (labels, affine) in right_first:
         before = np.count_nonzero(merged)
         place = partial(place_back, labels, affine, grid.shape[:3], grid.affine)
         merged = place(into=merged)

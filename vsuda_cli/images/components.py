@@ -1,6 +1,6 @@
 """Cleaning label maps by connected components, and by where tumour and cochlea lie."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from vsuda_cli.images.cropping import world_points
-from vsuda_cli.images.geometry import transform
+from vsuda_cli.images.geometry import transform, translation
 
 # [paper] 15 voxels along z, at the training spacing of 1.5 mm.
 MAX_ABOVE_MM = 22.5
@@ -52,6 +52,10 @@ class Removal:
     detail: str
 
 
+# The cleaned map, what was removed, and remarks.
+Cleaned = tuple[Labels, list[Removal], list[str]]
+
+
 @dataclass(frozen=True)
 class Component:
     """A connected component: its number in the map of components, size and centre in the world."""
@@ -61,7 +65,7 @@ class Component:
     centre_mm: NDArray[np.float64]
 
 
-def clean(labels: Labels, affine: Affine, rules: Rules) -> tuple[Labels, list[Removal], list[str]]:
+def clean(labels: Labels, affine: Affine, rules: Rules) -> Cleaned:
     """Apply the rules to one ear's label map (X, Y, Z); `affine` is voxel index to RAS mm.
 
     In this order: tumour components whose centre lies more than `max_above_mm` above the centre
@@ -70,18 +74,41 @@ def clean(labels: Labels, affine: Affine, rules: Rules) -> tuple[Labels, list[Re
     `smallest_mm3`; all but each class's largest component; holes are filled. Returns the cleaned
     map, what was removed, and remarks.
     """
-    return _clean_part(labels, np.ones(labels.shape, dtype=np.bool_), affine, rules, "")
+
+    def whole(part: Labels, part_affine: Affine) -> Cleaned:
+        return _clean_part(part, np.ones(part.shape, dtype=np.bool_), part_affine, rules, "")
+
+    return _in_box(labels, affine, whole)
 
 
-def clean_both_ears(
-    labels: Labels, affine: Affine, rules: Rules
-) -> tuple[Labels, list[Removal], list[str]]:
+def clean_both_ears(labels: Labels, affine: Affine, rules: Rules) -> Cleaned:
     """Apply the rules to each half of a whole scan's label map, as `clean` does to one ear.
 
     The halves meet in the plane of the world's x through the middle of the field of view; a
     component belongs to the half that its centre lies in.
     """
     middle_x = float(transform(affine, (np.array([labels.shape]) - 1) / 2)[0, 0])
+
+    def halves(part: Labels, part_affine: Affine) -> Cleaned:
+        return _clean_halves(part, part_affine, rules, middle_x)
+
+    return _in_box(labels, affine, halves)
+
+
+def _in_box(labels: Labels, affine: Affine, work: Callable[[Labels, Affine], Cleaned]) -> Cleaned:
+    """Let `work` see the labels' box alone, with its affine: structures are a small part."""
+    result = np.zeros_like(labels)
+    boxes = ndimage.find_objects((labels > 0).astype(np.uint8))
+    if not boxes:
+        return result, [], []
+    box = boxes[0]
+    start = np.array([edge.start for edge in box], dtype=np.float64)
+    cleaned, removed, remarks = work(labels[box], affine @ translation(start))
+    result[box] = cleaned
+    return result, removed, remarks
+
+
+def _clean_halves(labels: Labels, affine: Affine, rules: Rules, middle_x: float) -> Cleaned:
     left = np.zeros(labels.shape, dtype=np.bool_)
     for value in range(1, len(rules.classes) + 1):
         numbered, found = find_components(labels == value, affine, rules.connectivity)
@@ -148,7 +175,7 @@ def select_components(
 
 def _clean_part(
     labels: Labels, part: NDArray[np.bool_], affine: Affine, rules: Rules, where: str
-) -> tuple[Labels, list[Removal], list[str]]:
+) -> Cleaned:
     """Apply the rules to the labels inside `part`; what is outside is 0 in the result."""
     result = np.where(part, labels, 0).astype(np.uint8)
     removed: list[Removal] = []

@@ -40,7 +40,7 @@ def find_label_issues(labels: Labels, probabilities: Numbers, rule: str) -> Mask
     """Return the mask (N,) of labels (N,) that the probabilities (N, K) say are wrong.
 
     `rule` is one of RULES, cleanlab's `filter_by`. A voxel whose label is the most probable class
-    is never flagged by the first four. Probabilities are used as they are: see `problem_with`.
+    is never flagged by the first four. Probabilities are used as they are, not made to sum to 1.
     With one class present nothing can be flagged; cleanlab refuses most such input.
 
     Where equal values stand on both sides of a cut-off, the choice among them is that of NumPy's
@@ -146,6 +146,9 @@ def _prune_counts(joint: NDArray[np.int64], labels: Labels) -> NDArray[np.int64]
     """
     from cleanlab.count import calibrate_confident_joint
 
+    # Laid out as cleanlab's own: in another order its sums differ in the last bit, and halves are
+    # rounded the other way.
+    joint = np.asfortranarray(joint)
     np.fill_diagonal(joint, np.maximum(joint.diagonal(), 1))
     scaled = calibrate_confident_joint(joint, labels)
     diagonal = scaled.diagonal()

@@ -11,8 +11,6 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.confident_learning import argmax, find_label_issues
 
 METHODS = ("confident-learning", "majority", "mean", "staple")
-# Stored in 8 bits, K probabilities miss the sum of 1 by up to K / 2 / 255; this allows five.
-SUM_TOLERANCE = 0.01
 
 Probabilities = NDArray[np.float32]
 Labels = NDArray[np.uint8]
@@ -24,22 +22,6 @@ class Step:
 
     flagged: int
     changes: NDArray[np.int64]
-
-
-def problem_with(probabilities: Probabilities) -> str:
-    """Return what makes an array (X, Y, Z, class) no probabilities, or an empty string."""
-    if not np.isfinite(probabilities).all():
-        return f"holds {np.count_nonzero(~np.isfinite(probabilities))} NaN or infinite values"
-    low, high = float(probabilities.min()), float(probabilities.max())
-    if low < 0:
-        return f"holds a negative probability, {low:.4g}"
-    if high > 1 + SUM_TOLERANCE:
-        return f"holds a probability above 1, {high:.4g}"
-    sums = probabilities.sum(axis=-1)
-    worst = float(sums.flat[int(np.abs(sums - 1).argmax())])
-    if abs(worst - 1) > SUM_TOLERANCE:
-        return f"holds probabilities that sum up to {worst:.4g} instead of 1"
-    return ""
 
 
 def hard_labels(probabilities: Probabilities) -> Labels:

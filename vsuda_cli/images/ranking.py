@@ -74,7 +74,9 @@ def bootstrap(per_case: Table, resamples: int, seed: int) -> Stability:
     for _ in range(resamples):
         drawn = per_case[generator.integers(len(per_case), size=len(per_case))].mean(axis=0)
         places.append(stats.rankdata(drawn, method="min"))
-        taus.append(float(stats.kendalltau(whole, drawn).statistic))
+        tau = float(stats.kendalltau(whole, drawn).statistic)
+        # Where all tie there is no order that could agree with another one.
+        taus.append(0.0 if np.isnan(tau) else tau)
     bounds = np.percentile(np.stack(places), (2.5, 97.5), axis=0).T
     return Stability(bounds, float(np.mean(taus)), float(np.percentile(taus, 2.5)))
 

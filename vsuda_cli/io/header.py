@@ -1,8 +1,10 @@
 """What a NIfTI header must say before a single voxel is read."""
 
 import io
+import itertools
 import os
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +88,15 @@ def checked_affine(image: Any, path: Path) -> NDArray[np.float64]:
     return affine
 
 
+def farthest_apart_mm(
+    a: NDArray[np.float64], b: NDArray[np.float64], shape: Sequence[int]
+) -> float:
+    """Return how far two affines place a corner voxel of a volume apart, at most."""
+    ends = itertools.product(*((0, length - 1) for length in shape[:3]))
+    corners = np.array([(*corner, 1) for corner in ends], dtype=np.float64)
+    return float(np.linalg.norm(corners @ (a - b)[:3].T, axis=1).max())
+
+
 def column_norms(affine: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the voxel size in mm along each array axis."""
     norms: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
@@ -108,7 +119,11 @@ def _refuse_impossible_size(path: Path, header: Any) -> None:
     shape = header.get_data_shape()
     if len(shape) < 3 or min(shape) < 1:
         raise VsudaError(path, f"has shape {tuple(shape)}", "give a 3D image")
-    declared = int(header.get_data_offset()) + declared_bytes(header)
+    offset = int(header.get_data_offset())
+    if path.name.endswith((".nii", ".nii.gz")) and offset < header.single_vox_offset:
+        problem = f"says that its voxels begin at byte {offset}, inside its header"
+        raise VsudaError(path, problem, "convert it anew")
+    declared = offset + declared_bytes(header)
     size = path.stat().st_size
     most = size * (LARGEST_DEFLATE_RATIO if compression.is_compressed(path) else 1)
     if declared > most:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import LABEL, NOT_IMAGES, PROBABILITY, CaseFile, is_nifti, parse_name
+from vsuda_cli.io.header import farthest_apart_mm
 from vsuda_cli.io.nifti import (
     Geometry,
     Volume,
@@ -76,6 +77,9 @@ def inspect_file(path: Path, class_count: int) -> Inspection:
         kind = "label map" if tag == LABEL else "image"
         problem = f"is a constant {kind}: every voxel is {float(volume.array.flat[0]):g}"
         findings.append(Finding(WARNING, path, problem, "look at it"))
+    if tag not in NOT_IMAGES and volume.array.min() < 0:
+        problem = "has negative values, while 0 is what lies outside the field of view"
+        findings.append(Finding(WARNING, path, problem, "add a constant, so that air is about 0"))
     digest = hashlib.sha256(np.ascontiguousarray(volume.array).tobytes()).hexdigest()
     return Inspection(tuple(findings), read_geometry(path), digest)
 
@@ -112,9 +116,7 @@ def _header_findings(path: Path) -> list[Finding]:
         problem = f"has shape {image.shape}: a 3D image with idle axes"
         findings.append(Finding(WARNING, path, problem, "vsuda check --fix drops them"))
     if int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
-        corner = np.append(np.asarray(image.shape[:3], dtype=np.float64), 1.0)
-        difference = np.asarray(header.get_sform()) - np.asarray(header.get_qform())
-        apart = max(np.abs(difference @ corner).max(), np.abs(difference[:3, 3]).max())
+        apart = farthest_apart_mm(header.get_sform(), header.get_qform(), image.shape)
         # Written this way round, a difference that is no number counts as one.
         if not apart <= FORM_TOLERANCE_MM:
             problem = f"sform and qform lie {apart:.1f} mm apart (here the sform counts)"

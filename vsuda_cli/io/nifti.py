@@ -16,12 +16,16 @@ from vsuda_cli.io.header import (
     checked_affine,
     column_norms,
     declared_bytes,
+    farthest_apart_mm,
     open_checked,
 )
+from vsuda_cli.io.probabilities import problem_with
 
 LARGEST_LABEL = 255
-# An 8 bit step is 1/255; K classes rounded one by one may miss the sum of 1 by K/2 steps.
+# What is stored in 16 bit lies between 0 and so many steps.
 FRACTION_STEPS = 65535
+# Single precision moves a scan's corners by less, and what is to be seen begins above.
+GRID_TOLERANCE_MM = 0.1
 
 
 @dataclass(frozen=True)
@@ -101,18 +105,25 @@ def load_label(path: Path, class_count: int | None = None) -> Volume:
 
 
 def load_probability(path: Path) -> Volume:
-    """Load a probability map (x, y, z, class) as float32."""
+    """Load a probability map (x, y, z, class) as float32.
+
+    Raises VsudaError, too, for values that are none: of each voxel they must sum up to 1.
+    """
     image = open_checked(path)
     affine = checked_affine(image, path)
     array = np.asarray(_data(image, path), dtype=np.float32)
     if array.ndim != 4 or array.shape[3] < 2:
         raise VsudaError(path, f"has shape {array.shape}", "give a 4D map (x, y, z, class)")
+    problem = problem_with(array)
+    if problem:
+        raise VsudaError(path, problem, "make it again with vsuda predict")
     return Volume(array, affine, path)
 
 
 def save_image(path: Path, array: NDArray[Any], affine: NDArray[np.float64]) -> None:
-    """Save an image; floats as float32, integers in their own type."""
-    kept = array.astype(np.float32) if array.dtype.kind == "f" else array
+    """Save an image; floats as float32, integers of up to 32 bits in their own type."""
+    as_is = array.dtype.kind in "iu" and array.dtype.itemsize <= 4
+    kept = array if as_is else array.astype(np.float32)
     _save(path, kept, affine)
 
 
@@ -127,14 +138,16 @@ def save_fractions(path: Path, array: NDArray[Any], affine: NDArray[np.float64])
     Probabilities (x, y, z, class) or a pseudo-image (x, y, z): half the bytes of float32, whose
     last bits say nothing there and take most of the time to compress.
     """
-    quantised = np.rint(np.clip(array, 0, 1) * FRACTION_STEPS).astype(np.uint16)
+    fractions = np.clip(array, 0, 1).astype(np.float32, copy=False)
+    quantised = np.rint(fractions * FRACTION_STEPS).astype(np.uint16)
     _save(path, quantised, affine, slope=1 / FRACTION_STEPS)
 
 
-def same_grid(a: Volume | Geometry, b: Volume | Geometry, tolerance_mm: float = 1e-3) -> bool:
-    """Tell whether two volumes have the same shape (first three axes) and the same affine."""
-    same_shape = a.shape[:3] == b.shape[:3]
-    return same_shape and bool(np.allclose(a.affine, b.affine, rtol=0, atol=tolerance_mm))
+def same_grid(a: Volume | Geometry, b: Volume | Geometry) -> bool:
+    """Tell whether two volumes have the same shape (first three axes) and lie in the same place."""
+    if a.shape[:3] != b.shape[:3]:
+        return False
+    return farthest_apart_mm(a.affine, b.affine, a.shape) <= GRID_TOLERANCE_MM
 
 
 def is_whole(path: Path) -> bool:
@@ -183,6 +196,8 @@ def _save(
     slope: float = 1.0,
     runs: bool = False,
 ) -> None:
+    # The header below is of this machine's byte order.
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     image = nib.Nifti1Image(array, affine)
     image.set_sform(affine, code=1)
     image.set_qform(affine, code=1)

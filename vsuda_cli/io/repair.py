@@ -21,6 +21,7 @@ from vsuda_cli.io.nifti import (
     save_image,
     save_label,
 )
+from vsuda_cli.io.probabilities import problem_with
 
 Affine = NDArray[np.float64]
 
@@ -82,6 +83,10 @@ def repair(path: Path, tag: str | None) -> Repaired:
     if array.ndim != wanted:
         raise VsudaError(path, f"has shape {array.shape}", f"give a {wanted}D file")
     array = _whole_labels(path, array, repairs) if tag == LABEL else _finite(array, repairs)
+    # As they are: what would be cut off at 0 and 1 might look like some.
+    problem = problem_with(array) if tag == PROBABILITY else ""
+    if problem:
+        raise VsudaError(path, problem, "make it again with vsuda predict")
     affine = _one_affine(path, image, repairs)
     affine = _orthogonal(affine, array.shape, repairs)
     return Repaired(array, affine, tuple(repairs))

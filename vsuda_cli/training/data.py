@@ -43,7 +43,6 @@ class Item:
     case: str
     image: Tensor
     label: Tensor | None
-    inplane_mm: float
     guess: Tensor | None = None
 
     @property
@@ -90,14 +89,13 @@ def load_item(
     volume = load_image(image.path)
     array, _ = prepare(volume.array, volume.affine, preprocessing)
     tensor = torch.from_numpy(array)[None]
-    inplane = float(volume.spacing_mm[:2].max())
     if label is None:
-        return Item(image.case, tensor, None, inplane)
+        return Item(image.case, tensor, None)
     labels = load_label(label, class_count)
     if not same_grid(volume, labels):
         raise VsudaError(label, f"is on another grid than {image.path.name}", "resample the label")
     resampled, _ = resample_label(labels.array, labels.affine, preprocessing.spacing_mm)
-    return Item(image.case, tensor, torch.from_numpy(resampled), inplane)
+    return Item(image.case, tensor, torch.from_numpy(resampled))
 
 
 def keep_near(items: list[Item], device: torch.device) -> list[Item]:
