@@ -118,6 +118,7 @@ def test_where_no_structure_can_be_none_is_found(tmp_path, mirror):
         assert (found[where, structure] == 0).all()
         np.testing.assert_allclose(found[~where, structure], plain[~where, structure], atol=1e-6)
     np.testing.assert_allclose(found.sum(axis=-1), 1, atol=1e-5)
+    assert found.min() >= 0
 
 
 def test_runs_are_averaged(tmp_path):

@@ -167,6 +167,21 @@ def test_a_label_beside_its_scan_in_space_fails(data):
     assert "lies outside" in result.stderr
 
 
+def test_where_crops_overlap_the_right_ears_structures_stay(tmp_path):
+    save_image(tmp_path / "scans" / "a_hrT2.nii.gz", np.zeros((180, 90, 30)), AFFINE)
+    for side, start, value in (("R", 20, 2), ("L", 50, 1)):
+        crop, affine = cut_box(np.zeros((180, 90, 30), np.uint8), AFFINE, (start, 20, 0), SIZE)
+        labels = np.full_like(crop, value)
+        if side == "L":
+            labels, affine = mirror(labels, affine)
+        save_label(tmp_path / "labels" / f"a_{side}_Label.nii.gz", labels, affine)
+    scans = tmp_path / "scans"
+    assert call(tmp_path / "labels", tmp_path / "out", "--like", scans).exit_code == 0
+    merged = load_label(tmp_path / "out" / "a_Label.nii.gz").array
+    assert (merged[20:60, 20:70] == 2).all()
+    assert (merged[60:90, 20:70] == 1).all()
+
+
 def test_an_ear_whose_labels_the_other_has_already_is_no_error(data):
     # Both crops reach over the middle; all that is found in one lies within what the other found.
     right = load_label(data / "labels" / "a_R_Label.nii.gz")
