@@ -204,7 +204,8 @@ class MeanTeacherSettings(SelfTrainingSettings):
     ema_decay_start: float = 0.99
     ema_decay_end: float = 0.999
     consistency_weight: float = 1.0
-    # Share of the run over which the consistency weight rises as exp(-5 (1 - t)^2).
+    # Share of the run over which the consistency weight rises as exp(-5 (1 - t)^2); 0: full from
+    # the start.
     consistency_ramp: float = 0.4
     # The teacher sees the mirrored image, so that both orientations must agree; with mirror_share.
     mirror_consistency: bool = False
@@ -223,7 +224,7 @@ class CutSegSettings(SegmenterSettings):
     # in the demo 10 raised the tumour's Dice from 0.34 to 0.45, and that of all three models fused
     # from 0.41 to 0.46.
     auxiliary_weight: float = 10.0
-    # Weight of the segmentation loss in the generator's gradient.
+    # Weight of the segmentation loss, for the segmenter and in the generator's gradient.
     segmentation_weight: float = 1.0
     # Target scans with in-plane spacing above this take part in the fine-tuning [paper].
     fine_tune_above_mm: float = 0.5

@@ -75,6 +75,16 @@ def test_the_segmentation_loss_reaches_the_generator() -> None:
     assert gradient(objective.cut.discriminator) == 0
 
 
+def test_the_segmentation_losses_are_weighted() -> None:
+    once, thrice = (
+        CutSeg(dataclasses.replace(TOY, segmentation_weight=weight), TRANSLATION, None, CPU)
+        for weight in (1.0, 3.0)
+    )
+    light, heavy = once.update(toy_batch()), thrice.update(toy_batch())
+    for name in ("segmentation", "attention"):
+        assert heavy[name].item() == pytest.approx(3 * light[name].item())
+
+
 def test_a_step_moves_everything_but_the_teacher() -> None:
     teacher = build_unet(NET, 3)
     before = weights(teacher)

@@ -41,7 +41,7 @@ class MeanTeacher(Segmentation):
         """Set the learning rate, the consistency weight's ramp and the EMA's largest decay."""
         rates = super().set_epoch(epoch)
         ramp_epochs = self._mt.consistency_ramp * self._mt.epochs
-        progress = epoch / max(1.0, ramp_epochs) if ramp_epochs > 0 else 1.0
+        progress = epoch / ramp_epochs if ramp_epochs > 0 else 1.0
         weight = self._mt.consistency_weight * ramp(progress)
         self._weight.fill_(weight)
         # A short memory while the student still changes fast, a long one afterwards.
