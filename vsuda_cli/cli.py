@@ -26,6 +26,8 @@ from vsuda_cli.commands.translate_export import translate_export
 from vsuda_cli.commands.translate_train import translate_train
 from vsuda_cli.errors import InterruptedRunError, VsudaError
 
+# The exit code of what a signal ended.
+INTERRUPTED = 130
 DATA = "Data"
 ADAPT = "Learning across domains"
 SEGMENT = "Segmenting and scoring"
@@ -89,6 +91,9 @@ def _run() -> int:
     try:
         # With standalone_mode off, typer.Exit comes back as its code and usage errors are raised.
         outcome = app(prog_name="vsuda", standalone_mode=False)
+        # typer's own answer to Ctrl-C, which says nothing.
+        if outcome == INTERRUPTED:
+            return _interrupted("interrupted")
         return outcome if isinstance(outcome, int) else 0
     except typer.Abort:
         return _interrupted("interrupted")
@@ -110,10 +115,10 @@ def _unexpected(error: Exception) -> int:
         show()
         return 2
     if isinstance(error, OSError):
-        _explain(
-            f"{error.filename or 'output'}: {error.strerror or error}; check the path, its "
-            "permissions and the space left"
-        )
+        # Of a file that was to be renamed, what it was to become.
+        where = error.filename2 or error.filename or "output"
+        remedy = "check the path, its permissions and the space left"
+        _explain(f"{where}: {error.strerror or error}; {remedy}")
         return 2
     _explain(f"{type(error).__name__}: {error}; please report this, with the output of -vv")
     return 2
@@ -121,7 +126,7 @@ def _unexpected(error: Exception) -> int:
 
 def _interrupted(message: str) -> int:
     console.fail(message)
-    return 130
+    return INTERRUPTED
 
 
 def _explain(message: str) -> None:

@@ -108,7 +108,9 @@ class TrainingOptions(LogOptions, DeviceOptions):
         typer.Option("--set", metavar="KEY=VALUE", help="One setting by its name; repeatable."),
     ] = None
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Training epochs.")] = None
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of everything random.")] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", min=0, help="Seed of everything random.")
+    ] = None
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Continue the run if it exists, start it otherwise."),

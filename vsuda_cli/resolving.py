@@ -51,7 +51,19 @@ def resolve(
     elif preset == "small":
         base.update(SMALL[kind])
     settings = _updated(from_flat(kind, base, f"--preset {preset}"), from_file, file)
-    return _updated(settings, chosen, "--set")
+    settings = _updated(settings, chosen, "--set")
+    _refuse_senseless(to_dict(settings))
+    return settings
+
+
+def _refuse_senseless(values: dict[str, Any]) -> None:
+    for key in ("batch_size", "accumulate", "patch_size", "epochs"):
+        smallest = min(values[key]) if isinstance(values[key], list) else values[key]
+        if smallest < 1:
+            raise VsudaError(f"{key} = {values[key]}", "is below 1", "give at least 1")
+    for key in ("pseudo_confidence", "validation_fraction"):
+        if key in values and not 0 <= values[key] <= 1:
+            raise VsudaError(f"{key} = {values[key]}", "is no share", "give 0 to 1")
 
 
 def _method_values(method: str, dims: object) -> dict[str, Any]:

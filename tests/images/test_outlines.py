@@ -84,3 +84,11 @@ def test_outlines_move_within_slices_and_two_pixels_at_most(through, seed):
 def test_an_empty_map_stays_empty():
     empty = np.zeros(SHAPE, dtype=np.uint8)
     assert not snap_outlines(empty, image_of(column(5)), AFFINE).any()
+
+
+@pytest.mark.parametrize("value", [0.0, 5.0, 100.1])
+def test_where_an_image_is_constant_nothing_moves(value):
+    labels = np.zeros((30, 30, 6), np.uint8)
+    labels[8:14, 8:14, 3], labels[22, 22, 3] = 1, 2
+    image = np.full(labels.shape, value, np.float32)
+    assert np.array_equal(snap_outlines(labels, image, np.diag((0.5, 0.5, 1.5, 1))), labels)

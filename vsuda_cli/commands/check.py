@@ -24,7 +24,7 @@ def check(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
+        typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
     ] = None,
 ) -> None:
     """Say what is wrong with folders of images: a table a folder, exit code 1 on errors.

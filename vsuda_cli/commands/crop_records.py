@@ -15,6 +15,8 @@ from vsuda_cli.io.cases import CaseFile
 
 # Similarities below this share of the median are worth a look.
 OUTLIER_SHARE = 0.6
+# No head is so many times smaller than another one in each direction: it would be no transform.
+SMALLEST_SCALING = 1e-3
 
 
 def record_path(out: Path, case: str) -> Path:
@@ -65,7 +67,8 @@ def read_record(
         for side in sides:
             one = record["sides"][side]
             to_atlas = np.array(one["scan_to_atlas_ras_mm"], dtype=np.float64)
-            if to_atlas.shape != (4, 4) or not np.isfinite(to_atlas).all():
+            usable = to_atlas.shape == (4, 4) and np.isfinite(to_atlas).all()
+            if not usable or abs(np.linalg.det(to_atlas[:3, :3])) < SMALLEST_SCALING:
                 raise ValueError(f"side {side} has no transform")
             found[side] = Registration(to_atlas, float(one["similarity"]), str(one["start"]))
         return found

@@ -29,7 +29,7 @@ def cutseg_train(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
+        typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
     ] = None,
 ) -> None:
     """Train a translation and a segmentation network together, end to end.

@@ -104,6 +104,7 @@ def crop_case(
         found = _register(case.path, array, affine, atlas, settings.sides)
     else:
         found = read_record(settings.transforms, case, settings.atlas, settings.sides)
+        _refuse_unseen(case.path, found, array.shape, affine, atlas)
     points = {} if label is None else _labelled_points(array, affine, label, atlas, found)
     written: list[Path] = []
     cut: dict[str, int] = {}
@@ -159,9 +160,19 @@ def _register(
         found[ears.RIGHT] = register_right(where, scan, atlas.template)
     if ears.LEFT in sides:
         found[ears.LEFT] = register_left(where, scan, atlas.template, found.get(ears.RIGHT))
-    for registration in found.values():
-        _refuse_outside(where, _roi_in_scan(atlas, registration), array.shape, affine)
+    _refuse_unseen(where, found, array.shape, affine, atlas)
     return found
+
+
+def _refuse_unseen(
+    where: Path,
+    found: dict[str, Registration],
+    shape: tuple[int, ...],
+    affine: Affine,
+    atlas: Atlas,
+) -> None:
+    for registration in found.values():
+        _refuse_outside(where, _roi_in_scan(atlas, registration), shape, affine)
 
 
 def _labelled_points(

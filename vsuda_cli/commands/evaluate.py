@@ -107,6 +107,9 @@ def evaluate(
         raise VsudaError("--viewer", "is for the report", "give --report FILE.html too")
     outputs = [path for path in (csv, json, report) if path is not None]
     existing = [path for path in outputs if path.exists()]
+    for path in existing:
+        if path.is_dir():
+            raise VsudaError(path, "is a folder", "give a file")
     if existing and not options.force:
         raise VsudaError(existing[0], "exists already", "use --force")
     if len({path.resolve() for path in outputs}) < len(outputs):

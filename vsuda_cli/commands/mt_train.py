@@ -33,7 +33,7 @@ def mt_train(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
+        typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
     ] = None,
 ) -> None:
     """Adapt a segmentation network to unlabelled target images with a mean teacher.

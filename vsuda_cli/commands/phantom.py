@@ -32,8 +32,8 @@ def phantom(
         str | None,
         typer.Option(
             "--structures",
-            help="What is labelled 1, 2, ...: of VS, cochlea, labyrinth, nerve. "
-            "[default: VS,cochlea]",
+            help="What is labelled 1, 2, ...: of VS, cochlea, labyrinth, nerve.",
+            show_default="VS,cochlea",
         ),
     ] = None,
     mirrored: Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from vsuda_cli import console
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.io.writable import require_writable
 from vsuda_cli.options import OutputOptions
 
 if TYPE_CHECKING:
@@ -17,9 +18,13 @@ def check_report(report: Path | None, options: OutputOptions) -> None:
     """Refuse a report that exists, before anything starts; print its path in a dry run."""
     if report is None:
         return
+    require_writable([report.parent])
+    if report.is_dir():
+        raise VsudaError(report, "is a folder", "give a file, e.g. report.html")
     if report.exists() and not (options.force or options.skip_existing):
         raise VsudaError(report, "exists already", "use --force or --skip-existing")
-    if options.dry_run:
+    # With --json stdout holds objects alone, and a run tells this path on stderr.
+    if options.dry_run and not options.as_json:
         console.emit_path(report)
 
 

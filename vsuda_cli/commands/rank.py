@@ -36,7 +36,7 @@ def rank(
     parts: Annotated[
         bool, typer.Option("--parts", help="Add the ranking by each structure and metric.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of --bootstrap.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of --bootstrap.")] = 0,
 ) -> None:
     """Rank teams or models as the crossMoDA challenge did, best first.
 

@@ -58,6 +58,7 @@ def find_pairs(predictions: str, references: str, images: str | None) -> list[Pa
     """Pair references with predictions and scans by case id.
 
     A prediction without a reference, and a case without a scan to show, are named on stderr.
+    Raises VsudaError if no case has both.
     """
     predicted = {file.case: file.path for file in find_labels(predictions)}
     truth = {file.case: file.path for file in find_labels(references)}
@@ -67,6 +68,9 @@ def find_pairs(predictions: str, references: str, images: str | None) -> list[Pa
     if images is not None:
         for case in sorted(set(truth) - set(scans)):
             console.say(f"{case}: no scan in {images}, the report shows outlines only")
+    if not set(predicted) & set(truth):
+        problem = f"holds no prediction of a case in {references}"
+        raise VsudaError(predictions, problem, "give label maps of the same cases")
     return [Pair(c, path, predicted.get(c), scans.get(c)) for c, path in sorted(truth.items())]
 
 

@@ -42,7 +42,7 @@ def seg_train(
     ] = None,
     classes: Annotated[
         str | None,
-        typer.Option("--classes", help="Names of labels 1, 2, ... [default: VS,cochlea]"),
+        typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
     ] = None,
 ) -> None:
     """Train a segmentation network on labelled images.

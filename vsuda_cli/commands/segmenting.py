@@ -154,19 +154,26 @@ def as_expected(
 
 
 def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmenterSettings) -> None:
-    """Load the best weights of another run into a network of the same architecture and classes."""
+    """Load the best weights of another run into a network of the same architecture.
+
+    Raises VsudaError if it was trained with other classes or preprocessing, or does not segment.
+    """
+    from vsuda_cli import resolving
+    from vsuda_cli.inference import segmenter_kind
     from vsuda_cli.training import checkpoint
     from vsuda_cli.training.run import choose_weights
 
     epoch, weights = choose_weights(run_folder, "best")
     metadata = checkpoint.load_metadata(weights)
-    theirs = metadata["settings"].get("classes")
-    if theirs != list(settings.classes):
+    kind = segmenter_kind(run_folder, metadata)
+    theirs = resolving.from_dict(kind, metadata["settings"], weights)
+    if theirs.classes != settings.classes:
         raise VsudaError(
             run_folder,
-            f"was trained on classes {theirs}, not {list(settings.classes)}",
+            f"was trained on classes {list(theirs.classes)}, not {list(settings.classes)}",
             "give the same --classes",
         )
+    refuse_other_preprocessing(run_folder, theirs, settings)
     checkpoint.load_weights(weights, {"segmenter": network})
     console.say(f"starting from {run_folder}, epoch {epoch}")
 

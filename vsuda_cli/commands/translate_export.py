@@ -52,10 +52,19 @@ def translate_export(
     """
     from vsuda_cli import console
     from vsuda_cli.commands.running import device_threads, finish, rank_device, run_on_device
+    from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.batch import Job
-    from vsuda_cli.io.cases import find_images, label_beside, output_path, refuse_same_folder
+    from vsuda_cli.io.cases import (
+        NOT_IMAGES,
+        find_images,
+        label_beside,
+        output_path,
+        refuse_same_folder,
+    )
 
     console.set_up_logging(options.quiet, options.verbose)
+    if not tag or "_" in tag or "/" in tag or tag in NOT_IMAGES:
+        raise VsudaError(f"--tag {tag}", "is no tag of an image", "give one as hrT2 or ceT1")
     images = find_images(source)
     refuse_same_folder(out, [source])
     wanted = tuple(checkpoint or ["best"])

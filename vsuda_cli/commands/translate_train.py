@@ -19,12 +19,13 @@ def translate_train(
         typer.Option(
             "--method",
             metavar="cyclegan|cut|fastcut|curve",
-            help="Networks, or one intensity curve fitted to aligned crops. [default: cyclegan]",
+            help="Networks, or one intensity curve fitted to aligned crops.",
+            show_default="cyclegan",
         ),
     ] = None,
     dims: Annotated[
         int | None,
-        typer.Option("--dims", metavar="2|3", help="Slices or slabs. [default: 2]"),
+        typer.Option("--dims", metavar="2|3", help="Slices or slabs.", show_default="2"),
     ] = None,
     segmenter: Annotated[
         Path | None,

@@ -18,6 +18,8 @@ STEPS = 2
 WIDTH = 2.0
 # They must differ by more than this many standard deviations of the structure to tell sides apart.
 LEAST_CONTRAST = 1.0
+# And by more than this share of the largest value, which single precision may be off by.
+ROUNDING = 1e-4
 # Voxels around a structure's box that means are taken from: all of a Gaussian that matters.
 MARGIN = 10
 
@@ -47,7 +49,8 @@ def snap_outlines(labels: Labels, image: Image, affine: Affine) -> Labels:
 
 def _snap(inside: Mask, free: Mask, image: Image, through: int) -> Mask:
     """Move one structure's outline within the `free` voxels; all arrays (X, Y, Z)."""
-    least = LEAST_CONTRAST * float(image[inside].std())
+    # Of a single voxel, or where all are alike, rounding would decide.
+    least = max(LEAST_CONTRAST * float(image[inside].std()), ROUNDING * float(np.abs(image).max()))
     sigma = [0.0 if axis == through else WIDTH for axis in range(3)]
     # Neighbours within the slice alone.
     cross = np.expand_dims(ndimage.generate_binary_structure(2, 1), through)

@@ -96,7 +96,8 @@ def attempt(function: Callable[..., Result], job: Job) -> Result | Failure:
     except VsudaError as error:
         return Failure(job.case, str(error))
     except OSError as error:
-        where = error.filename or job.case
+        # Of a file that was to be renamed, what it was to become.
+        where = error.filename2 or error.filename or job.case
         return Failure(job.case, f"{where}: {error.strerror or error}; check space and permissions")
     except MemoryError:
         return Failure(job.case, f"{job.case}: out of memory; use fewer --workers")

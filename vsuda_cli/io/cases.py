@@ -14,7 +14,7 @@ SUFFIXES = (".nii.gz", ".nii")
 LABEL = "Label"
 PROBABILITY = "Probability"
 ROI = "ROI"
-NOT_IMAGES = frozenset({LABEL, PROBABILITY, ROI})
+NOT_IMAGES = frozenset({LABEL, PROBABILITY, ROI, "Confidence", "Disagreement"})
 # The case of one ear's crop, or of a pseudo-image made from it.
 _CROP = re.compile(r"_[RL](_e\d+)*$")
 
@@ -58,7 +58,7 @@ def is_crop(case: str) -> bool:
 def find_files(source: str | Path) -> list[CaseFile]:
     """Return every named NIfTI file of a directory, one file, or `-` (paths on standard input)."""
     if str(source) == "-":
-        lines = (line.rstrip("\n") for line in sys.stdin)
+        lines = (line.rstrip("\n") for line in sys.stdin or ())
         paths = [Path(line) for line in lines if line]
         for path in paths:
             _require_file(path)

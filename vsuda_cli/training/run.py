@@ -93,7 +93,8 @@ class Run:
     def epochs(self) -> list[int]:
         """Return the epochs that have a weights file, ascending."""
         files = (self.folder / "checkpoints").glob("epoch-*.safetensors")
-        return sorted(int(file.stem.removeprefix("epoch-")) for file in files)
+        numbers = (file.stem.removeprefix("epoch-") for file in files)
+        return sorted(int(number) for number in numbers if number.isdecimal())
 
     def exists(self) -> bool:
         """Tell whether a run was started here."""
@@ -248,7 +249,11 @@ def choose_weights(folder: Path, wanted: str) -> tuple[int, Path]:
     if wanted == "best":
         if not run.best.exists():
             raise VsudaError(folder, "has no best.json", "use --checkpoint last or an epoch")
-        epoch = int(json.loads(run.best.read_text())["epoch"])
+        try:
+            epoch = int(json.loads(run.best.read_text())["epoch"])
+        except (ValueError, LookupError, TypeError) as error:
+            remedy = "use --checkpoint last or an epoch"
+            raise VsudaError(run.best, f"names no epoch ({error})", remedy) from error
     elif wanted.isdecimal():
         epoch = int(wanted)
     else:
