@@ -135,3 +135,12 @@ def test_differences_name_the_setting() -> None:
     assert differences(old, new) == ["epochs: 300 -> 2", "unet.dropout: 0.1 -> 0.5"]
     del new["seed"]
     assert "seed: 0 -> None" in differences(old, new)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["batch_size=0", "accumulate=0", "patch_size=[16,0,4]", "pseudo_confidence=80", "epochs=0"],
+)
+def test_numbers_that_make_no_sense_are_refused(text: str) -> None:
+    with pytest.raises(VsudaError, match=f"{text.partition('=')[0]} = "):
+        resolve(SegmentationSettings, preset="small", set_values=[text])

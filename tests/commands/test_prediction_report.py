@@ -55,3 +55,9 @@ def test_an_existing_report_is_kept(tmp_path: Path, capsys: pytest.CaptureFixtur
         check_report(report, CaseOptions())
     check_report(report, CaseOptions(force=True))
     check_report(None, CaseOptions())
+    check_report(report, CaseOptions(dry_run=True, as_json=True, force=True))
+    assert not capsys.readouterr().out
+    with pytest.raises(VsudaError, match="is a folder"):
+        check_report(tmp_path, CaseOptions(force=True))
+    with pytest.raises(VsudaError, match="is no folder"):
+        check_report(report / "r.html", CaseOptions())

@@ -37,6 +37,13 @@ def test_pairs_are_made_by_case(tmp_path):
     ]
 
 
+def test_without_a_case_in_common_there_is_nothing_to_score(tmp_path):
+    labels(tmp_path / "truth", "a", 1)
+    labels(tmp_path / "found", "a_R", 1)
+    with pytest.raises(VsudaError, match="holds no prediction of a case in"):
+        find_pairs(str(tmp_path / "found"), str(tmp_path / "truth"), None)
+
+
 def test_one_case(tmp_path):
     pair = Pair("a", labels(tmp_path / "r", "a", 2), labels(tmp_path / "p", "a", 4), None)
     result = score_case(pair, Measures(("VS", "cochlea")), draw=True)

@@ -1,6 +1,7 @@
 """What the segmenter's commands share: names, splits, validation, earlier weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,24 @@ def test_weights_of_a_run_are_loaded_where_classes_agree(tmp_path: Path) -> None
     other = config.SegmentationSettings(classes=("VS",))
     with pytest.raises(VsudaError, match="was trained on classes"):
         segmenting.start_from(tmp_path, fresh, other)
+    coarse = config.SegmentationSettings(preprocessing=config.Preprocessing((2.0, 2.0, 3.0)))
+    with pytest.raises(VsudaError, match=r"give all runs the same --set preprocessing"):
+        segmenting.start_from(tmp_path, fresh, coarse)
+    wide = replace(SETTINGS.unet, channels=tuple(2 * n for n in SETTINGS.unet.channels))
+    with pytest.raises(VsudaError, match=r"does not fit the network \(size mismatch") as refused:
+        segmenting.start_from(tmp_path, build_unet(wide, 3), SETTINGS)
+    assert "\n" not in str(refused.value)
     first = segmenting.weights_digest(tmp_path)
     checkpoint.save_weights(path, {"segmenter": build_unet(SETTINGS.unet, 3)}, metadata)
     assert segmenting.weights_digest(tmp_path) != first
     assert segmenting.weights_digest(None) == ""
+
+
+def test_a_run_that_does_not_segment_is_no_start(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoints" / "epoch-0001.safetensors"
+    (tmp_path / "run.json").write_text("{}")
+    (tmp_path / "best.json").write_text('{"epoch": 1}')
+    metadata = {"command": "translate-train", "settings": {}}
+    checkpoint.save_weights(path, {"generator": torch.nn.Linear(1, 1)}, metadata)
+    with pytest.raises(VsudaError, match="is a run of translate-train, which does not segment"):
+        segmenting.start_from(tmp_path, build_unet(SETTINGS.unet, 3), SETTINGS)

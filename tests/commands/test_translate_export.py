@@ -192,6 +192,9 @@ def test_dry_run_and_what_is_refused(data, tmp_path):
         ([seg, data / "source", tmp_path / "out"], "does not translate"),
         ([data / "run", data / "source", data / "source"], "input folder"),
         ([data / "run", data / "source", tmp_path / "out", "--checkpoint", 4], "no checkpoint of"),
+        ([data / "run", data / "source", tmp_path / "out", "--tag", "Label"], "no tag of an image"),
+        ([data / "run", data / "source", tmp_path / "out", "--tag", "a/b"], "no tag of an image"),
+        ([data / "run", data / "source", tmp_path / "out", "--tag", "a_b"], "no tag of an image"),
     ):
         with pytest.raises(VsudaError, match=message):
             call(*words)
