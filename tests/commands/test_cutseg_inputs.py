@@ -116,7 +116,7 @@ def test_each_stage_starts_where_the_one_before_it_ended(tmp_path: Path) -> None
     before, main = networks(1), networks(2)
     cut = a_run(tmp_path / "cut", "translate-train", TRANSLATION, before.cut.models_for_inference())
     init = a_run(
-        tmp_path / "seg", "seg-train", SETTINGS, before.segmentation.models_for_inference()
+        tmp_path / "seg", "cutseg-train", SETTINGS, before.segmentation.models_for_inference()
     )
     run = a_run(tmp_path / "run", "cutseg-train", SETTINGS, main.models_for_inference())
     both, images = parts(tmp_path, init), find_images(tmp_path / "source")
