@@ -65,8 +65,8 @@ def load_weights(path: Path, models: dict[str, torch.nn.Module]) -> None:
             try:
                 model.load_state_dict({key: stored.get_tensor(f"{name}.{key}") for key in wanted})
             except RuntimeError as error:
-                # The first of what may be a hundred mismatches.
-                first = str(error).splitlines()[-1 if "\n" not in str(error) else 1].strip()
+                # Below a headline the first of what may be a hundred mismatches.
+                first = str(error).splitlines()[:2][-1].strip()
                 raise VsudaError(
                     path, f"does not fit the network ({first})", "use the run's own settings"
                 ) from error
