@@ -24,7 +24,7 @@ from vsuda_cli.commands.rank import rank
 from vsuda_cli.commands.seg_train import seg_train
 from vsuda_cli.commands.translate_export import translate_export
 from vsuda_cli.commands.translate_train import translate_train
-from vsuda_cli.errors import InterruptedRunError, VsudaError
+from vsuda_cli.errors import InterruptedRunError, VsudaError, file_of
 
 # The exit code of what a signal ended.
 INTERRUPTED = 130
@@ -115,8 +115,7 @@ def _unexpected(error: Exception) -> int:
         show()
         return 2
     if isinstance(error, OSError):
-        # Of a file that was to be renamed, what it was to become.
-        where = error.filename2 or error.filename or "output"
+        where = file_of(error, "output")
         remedy = "check the path, its permissions and the space left"
         _explain(f"{where}: {error.strerror or error}; {remedy}")
         return 2

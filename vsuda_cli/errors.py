@@ -30,3 +30,8 @@ def printable(name: object) -> str:
     """Return a name as one line: newlines and other control characters are escaped."""
     text = str(name)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def file_of(error: OSError, otherwise: str) -> str:
+    """Return the file that an error is about: of one to be renamed, what it was to become."""
+    return str(error.filename2 or error.filename or otherwise)

@@ -159,16 +159,20 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
     """
     epoch, weights = choose_weights(folder, wanted)
     metadata = metadata_of(weights)
-    kind = segmenter_kind(folder, metadata)
-    settings = resolving.from_dict(kind, metadata["settings"], weights)
+    settings = segmenter_settings(folder, weights, metadata)
     network = build_unet(settings.unet, len(settings.classes) + 1)
     checkpoint.load_weights(weights, {"segmenter": network})
     network.to(device).eval()
     return Loaded(network, settings, epoch, bool(metadata.get("crops", False)))
 
 
-def segmenter_kind(folder: Path, metadata: dict[str, Any]) -> type[config.SegmenterSettings]:
-    """Return the kind of a run's settings; raises VsudaError if the run does not segment."""
+def segmenter_settings(
+    folder: Path, weights: Path, metadata: dict[str, Any]
+) -> config.SegmenterSettings:
+    """Return the settings that weights were trained with; raises VsudaError if they do not segment.
+
+    `metadata` is the weights' own.
+    """
     kind = SEGMENTERS.get(metadata["command"])
     if kind is None:
         raise VsudaError(
@@ -176,7 +180,7 @@ def segmenter_kind(folder: Path, metadata: dict[str, Any]) -> type[config.Segmen
             f"is a run of {metadata['command']}, which does not segment",
             f"give a run of {', '.join(SEGMENTERS)}",
         )
-    return kind
+    return resolving.from_dict(kind, metadata["settings"], weights)
 
 
 def _refuse_different(first: Path, one: Loaded, folder: Path, other: Loaded) -> None:

@@ -269,21 +269,31 @@ def test_resuming_after_a_crash_gives_the_same_bytes(
     assert results(tmp_path / "run") == uninterrupted
 
 
+def stopped(folder: Path, after_step: int) -> Path:
+    """Train until a signal after a step, and return the state saved there."""
+
+    def stop(step: int) -> None:
+        if step == after_step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    objective = Line()
+    objective.before_step = stop
+    with pytest.raises(InterruptedRunError):
+        train(folder, objective)
+    return runs.Run(folder).state
+
+
 def test_a_damaged_state_never_takes_the_place_of_the_one_before(
     tmp_path: Path, uninterrupted: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = Line()
-    objective.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 8 else None
-    with pytest.raises(InterruptedRunError):
-        train(tmp_path / "run", objective)
-    state = runs.Run(tmp_path / "run").state
+    state = stopped(tmp_path / "run", after_step=8)
     state.write_bytes(state.read_bytes()[:200])
 
     def killed(*arguments: object) -> None:
         raise RuntimeError("killed between the two renames")
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "_save", lambda state, file: killed())
+        patch.setattr(checkpoint, "_save", killed)
         with pytest.raises(RuntimeError, match="killed"):
             train(tmp_path / "run")
     # As a kill between the two leaves it.
@@ -300,11 +310,7 @@ def test_a_damaged_state_never_takes_the_place_of_the_one_before(
 def test_a_damaged_state_falls_back_to_the_one_before(
     tmp_path: Path, uninterrupted: dict[str, bytes], both: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    objective = Line()
-    objective.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 8 else None
-    with pytest.raises(InterruptedRunError):
-        train(tmp_path / "run", objective)
-    state = runs.Run(tmp_path / "run").state
+    state = stopped(tmp_path / "run", after_step=8)
     for path in [state, checkpoint.previous(state)] if both else [state]:
         path.write_bytes(path.read_bytes()[:200])
     watcher = Watched()
@@ -320,11 +326,7 @@ def test_a_state_being_moved_when_killed_is_found(
     tmp_path: Path, uninterrupted: dict[str, bytes]
 ) -> None:
     # Between the two renames of a save there is no last.pt.
-    objective = Line()
-    objective.before_step = lambda step: os.kill(os.getpid(), signal.SIGTERM) if step == 5 else None
-    with pytest.raises(InterruptedRunError):
-        train(tmp_path / "run", objective)
-    state = runs.Run(tmp_path / "run").state
+    state = stopped(tmp_path / "run", after_step=5)
     state.replace(checkpoint.previous(state))
     watcher = Watched()
     train(tmp_path / "run", watcher=watcher)

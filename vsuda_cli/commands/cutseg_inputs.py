@@ -51,12 +51,7 @@ def load_teacher(
         return None
     loaded = load_network(folder, "best", device)
     segmenting.refuse_other_preprocessing(folder, loaded.settings, settings)
-    if loaded.settings.classes != settings.classes:
-        raise VsudaError(
-            folder,
-            f"was trained on classes {list(loaded.settings.classes)}",
-            "give the same --classes",
-        )
+    segmenting.refuse_other_classes(folder, loaded.settings, settings)
     return loaded.network
 
 

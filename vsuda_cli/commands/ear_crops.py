@@ -104,7 +104,7 @@ def crop_case(
         found = _register(case.path, array, affine, atlas, settings.sides)
     else:
         found = read_record(settings.transforms, case, settings.atlas, settings.sides)
-        _refuse_unseen(case.path, found, array.shape, affine, atlas)
+        _refuse_outside(case.path, found, array.shape, affine, atlas)
     points = {} if label is None else _labelled_points(array, affine, label, atlas, found)
     written: list[Path] = []
     cut: dict[str, int] = {}
@@ -160,19 +160,8 @@ def _register(
         found[ears.RIGHT] = register_right(where, scan, atlas.template)
     if ears.LEFT in sides:
         found[ears.LEFT] = register_left(where, scan, atlas.template, found.get(ears.RIGHT))
-    _refuse_unseen(where, found, array.shape, affine, atlas)
+    _refuse_outside(where, found, array.shape, affine, atlas)
     return found
-
-
-def _refuse_unseen(
-    where: Path,
-    found: dict[str, Registration],
-    shape: tuple[int, ...],
-    affine: Affine,
-    atlas: Atlas,
-) -> None:
-    for registration in found.values():
-        _refuse_outside(where, _roi_in_scan(atlas, registration), shape, affine)
 
 
 def _labelled_points(
@@ -196,18 +185,23 @@ def _roi_in_scan(atlas: Atlas, registration: Registration) -> NDArray[np.float64
 
 
 def _refuse_outside(
-    where: Path, roi_mm: NDArray[np.float64], shape: tuple[int, ...], affine: Affine
+    where: Path,
+    found: dict[str, Registration],
+    shape: tuple[int, ...],
+    affine: Affine,
+    atlas: Atlas,
 ) -> None:
-    index = transform(inverse(affine), roi_mm)
-    low, high = index.min(axis=0), index.max(axis=0)
-    inside = np.clip(np.minimum(high, np.array(shape) - 0.5) - np.maximum(low, -0.5), 0, None)
-    share = float(np.prod(inside / (high - low)))
-    if share < LEAST_IN_VIEW:
-        raise VsudaError(
-            where,
-            f"only {100 * share:.0f} % of the ear's region lies in the field of view",
-            "look at the scan: it does not show the ear, or the registration went astray",
-        )
+    for registration in found.values():
+        index = transform(inverse(affine), _roi_in_scan(atlas, registration))
+        low, high = index.min(axis=0), index.max(axis=0)
+        inside = np.clip(np.minimum(high, np.array(shape) - 0.5) - np.maximum(low, -0.5), 0, None)
+        share = float(np.prod(inside / (high - low)))
+        if share < LEAST_IN_VIEW:
+            raise VsudaError(
+                where,
+                f"only {100 * share:.0f} % of the ear's region lies in the field of view",
+                "look at the scan: it does not show the ear, or the registration went astray",
+            )
 
 
 def _cut_ear(

@@ -95,7 +95,7 @@ def evaluate(
     from vsuda_cli.commands.structures import parse_classes
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.batch import Job
-    from vsuda_cli.io.writable import require_writable
+    from vsuda_cli.io.writable import require_writable_files
     from vsuda_cli.options import BatchOptions
 
     console.set_up_logging(options.quiet, options.verbose)
@@ -106,15 +106,12 @@ def evaluate(
     if viewer and report is None:
         raise VsudaError("--viewer", "is for the report", "give --report FILE.html too")
     outputs = [path for path in (csv, json, report) if path is not None]
+    require_writable_files(outputs)
     existing = [path for path in outputs if path.exists()]
-    for path in existing:
-        if path.is_dir():
-            raise VsudaError(path, "is a folder", "give a file")
     if existing and not options.force:
         raise VsudaError(existing[0], "exists already", "use --force")
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise VsudaError(outputs[0], "is named for two outputs", "give different files")
-    require_writable(path.parent for path in outputs)
     names = parse_classes(classes)
     measures = Measures(names, assd == "pooled", hd95, volume, surface_dice, detection)
     pairs = find_pairs(predictions, references, images)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vsuda_cli import console
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.writable import require_writable
+from vsuda_cli.io.writable import require_writable_files
 from vsuda_cli.options import OutputOptions
 
 if TYPE_CHECKING:
@@ -18,9 +18,7 @@ def check_report(report: Path | None, options: OutputOptions) -> None:
     """Refuse a report that exists, before anything starts; print its path in a dry run."""
     if report is None:
         return
-    require_writable([report.parent])
-    if report.is_dir():
-        raise VsudaError(report, "is a folder", "give a file, e.g. report.html")
+    require_writable_files([report])
     if report.exists() and not (options.force or options.skip_existing):
         raise VsudaError(report, "exists already", "use --force or --skip-existing")
     # With --json stdout holds objects alone, and a run tells this path on stderr.

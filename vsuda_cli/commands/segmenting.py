@@ -158,21 +158,14 @@ def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmenterS
 
     Raises VsudaError if it was trained with other classes or preprocessing, or does not segment.
     """
-    from vsuda_cli import resolving
-    from vsuda_cli.inference import segmenter_kind
+    from vsuda_cli.inference import segmenter_settings
     from vsuda_cli.training import checkpoint
     from vsuda_cli.training.run import choose_weights
 
     epoch, weights = choose_weights(run_folder, "best")
     metadata = checkpoint.load_metadata(weights)
-    kind = segmenter_kind(run_folder, metadata)
-    theirs = resolving.from_dict(kind, metadata["settings"], weights)
-    if theirs.classes != settings.classes:
-        raise VsudaError(
-            run_folder,
-            f"was trained on classes {list(theirs.classes)}, not {list(settings.classes)}",
-            "give the same --classes",
-        )
+    theirs = segmenter_settings(run_folder, weights, metadata)
+    refuse_other_classes(run_folder, theirs, settings)
     refuse_other_preprocessing(run_folder, theirs, settings)
     checkpoint.load_weights(weights, {"segmenter": network})
     console.say(f"starting from {run_folder}, epoch {epoch}")
@@ -186,6 +179,18 @@ def weights_digest(run_folder: Path | None) -> str:
     if run_folder is None:
         return ""
     return fingerprint([choose_weights(run_folder, "best")[1]])
+
+
+def refuse_other_classes(
+    folder: Path, theirs: config.SegmenterSettings, settings: config.SegmenterSettings
+) -> None:
+    """Raise VsudaError if a run was trained on other classes than this one will be."""
+    if theirs.classes != settings.classes:
+        raise VsudaError(
+            folder,
+            f"was trained on classes {list(theirs.classes)}, not {list(settings.classes)}",
+            "give the same --classes",
+        )
 
 
 def refuse_other_preprocessing(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vsuda_cli.images.geometry import Affine, axis_through_slices
+from vsuda_cli.images.geometry import Affine, axis_through_slices, in_plane_mm
 
 # Bays up to twice as wide as this are looked at. Tumours of labelled scans have none: filled like
 # this, their own labels stay the same, to a Dice coefficient of 0.998 or more in 36 scans.
@@ -27,7 +27,7 @@ def fill_cysts(labels: Labels, affine: Affine, tumour: int) -> Labels:
     only background is filled.
     """
     through = axis_through_slices(affine)
-    in_plane = np.delete(np.linalg.norm(affine[:3, :3], axis=0), through)
+    in_plane = in_plane_mm(affine)
     filled = labels.copy()
     # A view: what is written into a slice is written into the volume.
     slices = np.moveaxis(filled, through, 0)

@@ -25,13 +25,17 @@ def axis_through_slices(affine: Affine) -> int:
     return int(np.argmax(np.linalg.norm(affine[:3, :3], axis=0)))
 
 
+def in_plane_mm(affine: Affine) -> Points:
+    """Return the two sides (2,) of a slice's pixels."""
+    return np.delete(np.linalg.norm(affine[:3, :3], axis=0), axis_through_slices(affine))
+
+
 def pixel_mm(affine: Affine) -> float:
     """Return the larger side of a slice's pixels, to a tenth of a micrometre.
 
     A header's single precision makes 0.50000001 of a half millimetre that is turned.
     """
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
-    return round(float(np.delete(spacing_mm, axis_through_slices(affine)).max()), 4)
+    return round(float(in_plane_mm(affine).max()), 4)
 
 
 def translation(offset: Points) -> Affine:

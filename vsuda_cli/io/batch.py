@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vsuda_cli.errors import InterruptedRunError, VsudaError
+from vsuda_cli.errors import InterruptedRunError, VsudaError, file_of
 from vsuda_cli.io.nifti import is_whole
 from vsuda_cli.io.writable import require_writable
 
@@ -96,8 +96,7 @@ def attempt(function: Callable[..., Result], job: Job) -> Result | Failure:
     except VsudaError as error:
         return Failure(job.case, str(error))
     except OSError as error:
-        # Of a file that was to be renamed, what it was to become.
-        where = error.filename2 or error.filename or job.case
+        where = file_of(error, job.case)
         return Failure(job.case, f"{where}: {error.strerror or error}; check space and permissions")
     except MemoryError:
         return Failure(job.case, f"{job.case}: out of memory; use fewer --workers")

@@ -1,7 +1,7 @@
 """Can outputs be written where they are wanted? Asked before the work, not after it."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vsuda_cli.errors import VsudaError
@@ -20,3 +20,11 @@ def require_writable(folders: Iterable[Path]) -> None:
             raise VsudaError(place, "is no folder", f"outputs go to {folder}; give another one")
         if not os.access(place, os.W_OK | os.X_OK):
             raise VsudaError(place, "cannot be written to", "change its permissions or the output")
+
+
+def require_writable_files(paths: Sequence[Path]) -> None:
+    """Raise VsudaError for a file to be written that is a folder, or whose folder cannot be."""
+    for path in paths:
+        if path.is_dir():
+            raise VsudaError(path, "is a folder", "give a file")
+    require_writable(path.parent for path in paths)

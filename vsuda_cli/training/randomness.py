@@ -16,11 +16,14 @@ _SEED_STRIDE = 1_000_003
 
 def separate(streams: Sequence[torch.Generator]) -> None:
     """Give every process but the first random numbers of its own, for its share of the batches."""
-    shift = ranks.own() * _SEED_STRIDE
-    if shift:
-        torch.manual_seed(torch.initial_seed() + shift)
+    if ranks.own():
+        torch.manual_seed(torch.initial_seed() + ranks.own() * _SEED_STRIDE)
         for stream in streams:
-            stream.manual_seed(stream.initial_seed() + shift)
+            _seed_apart(stream)
+
+
+def _seed_apart(stream: torch.Generator) -> None:
+    stream.manual_seed(stream.initial_seed() + ranks.own() * _SEED_STRIDE)
 
 
 def state(streams: Sequence[torch.Generator], device: torch.device) -> list[Tensor]:
@@ -51,7 +54,7 @@ def restore(states: list[Tensor], streams: Sequence[torch.Generator], device: to
     if anew:
         logger.warning("this run began on another kind of device: random numbers there start anew")
     for stream in anew:
-        stream.manual_seed(stream.initial_seed() + ranks.own() * _SEED_STRIDE)
+        _seed_apart(stream)
     # A run that began on another kind of device has no state for this one.
     if device.type == "cuda" and len(others) > len(streams):
         torch.cuda.set_rng_state(others[-1], device)

@@ -26,7 +26,7 @@ def launched() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def join(device: torch.device) -> None:
+def join(device: torch.device, patience: timedelta | None = None) -> None:
     """Meet the other processes, if there are any; until `leave`, collective calls reach them all.
 
     Tensors of the CPU travel by gloo, those of a GPU by NCCL.
@@ -34,7 +34,7 @@ def join(device: torch.device) -> None:
     if launched() > 1 and not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         with _together():
-            distributed.init_process_group(backend)
+            distributed.init_process_group(backend, timeout=patience)
 
 
 def end_together() -> None:
@@ -42,12 +42,10 @@ def end_together() -> None:
 
     For processes that have not met; without torchrun nobody is waited for.
     """
-    if launched() == 1 or not distributed.is_torchelastic_launched():
-        return
-    with _together():
-        distributed.init_process_group("gloo", timeout=LONGEST)
-        distributed.barrier()
-    leave()
+    if distributed.is_torchelastic_launched():
+        join(torch.device("cpu"), LONGEST)
+        wait()
+        leave()
 
 
 def leave() -> None:
