@@ -43,11 +43,6 @@ def _beside_nibabel(tag: str, paths: list[Path], scratch: Path) -> None:
     load, save = (load_label, save_label) if tag == LABEL else (load_image, save_image)
     kind = np.uint8 if tag == LABEL else np.float32
     print(f"{len(paths)} files _{tag}: seconds a file")
-    print(f"  load nibabel      {_mean(paths, lambda path: _nibabel_load(path, kind)):.4f}")
-    for name in ("zlib", "isal.isal_zlib"):
-        if name == "zlib" or importlib.util.find_spec("isal") is not None:
-            compression.inflater = importlib.import_module(name)
-            print(f"  load vsuda {name.split('.')[0]:5}  {_mean(paths, load):.4f}")
     volumes = {path: load(path) for path in paths}
     out = scratch / "out.nii.gz"
 
@@ -57,13 +52,26 @@ def _beside_nibabel(tag: str, paths: list[Path], scratch: Path) -> None:
     def theirs(path: Path) -> None:
         nib.save(nib.Nifti1Image(volumes[path].array, volumes[path].affine), out)
 
-    for name, write in (("nibabel", theirs), ("vsuda", ours)):
-        seconds = _mean(paths, write)
-        total = 0
-        for path in paths:
-            write(path)
-            total += out.stat().st_size
-        print(f"  save {name:8}     {seconds:.4f}   {total / len(paths) / 1e6:.3f} MB")
+    _row("nibabel", paths, lambda path: _nibabel_load(path, kind), theirs, out)
+    for name in ("zlib", "isal.isal_zlib"):
+        if name == "zlib" or importlib.util.find_spec("isal") is not None:
+            compression.library = importlib.import_module(name)
+            _row(f"vsuda {name.split('.')[0]}", paths, load, ours, out)
+
+
+def _row(
+    name: str,
+    paths: list[Path],
+    load: Callable[[Path], object],
+    save: Callable[[Path], object],
+    out: Path,
+) -> None:
+    read, written = _mean(paths, load), _mean(paths, save)
+    total = 0
+    for path in paths:
+        save(path)
+        total += out.stat().st_size
+    print(f"  {name:10}  load {read:.4f}  save {written:.4f}  {total / len(paths) / 1e6:.3f} MB")
 
 
 def _levels(paths: list[Path]) -> None:
@@ -77,7 +85,7 @@ def _levels(paths: list[Path]) -> None:
     for level in LEVELS:
         packed = [zlib.compress(payload, level) for payload in payloads]
         write = sum(_best(zlib.compress, payload, level) for payload in payloads) / len(payloads)
-        read = sum(_best(compression.inflater.decompress, one) for one in packed) / len(packed)
+        read = sum(_best(compression.library.decompress, one) for one in packed) / len(packed)
         size = sum(len(one) for one in packed) / len(packed) / 1e6
         print(f"  {level:5}  {write:7.4f}  {read:7.4f}  {size:7.3f}", flush=True)
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsuda_cli.config import Preprocessing
+from vsuda_cli.images.percentiles import tail_percentiles
 from vsuda_cli.images.resampling import resample_image
 
 Array = NDArray[np.float32]
@@ -29,7 +30,7 @@ def normalise(array: NDArray[np.float32], percentiles: tuple[float, float]) -> A
     inside = array[array != 0]
     if inside.size == 0:
         return np.zeros_like(array, dtype=np.float32)
-    low, high = np.percentile(inside, percentiles)
+    low, high = tail_percentiles(inside, percentiles)
     if high <= low:
         return np.zeros_like(array, dtype=np.float32)
     scaled = (array - np.float32(low)) / np.float32(high - low)
