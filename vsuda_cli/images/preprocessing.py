@@ -33,5 +33,6 @@ def normalise(array: NDArray[np.float32], percentiles: tuple[float, float]) -> A
     low, high = tail_percentiles(inside, percentiles)
     if high <= low:
         return np.zeros_like(array, dtype=np.float32)
-    scaled = (array - np.float32(low)) / np.float32(high - low)
-    return np.clip(scaled, 0, 1).astype(np.float32)
+    scaled = np.subtract(array, np.float32(low), dtype=np.float32)
+    scaled /= np.float32(high - low)
+    return np.clip(scaled, 0, 1, out=scaled)

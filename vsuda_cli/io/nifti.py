@@ -138,9 +138,10 @@ def save_fractions(path: Path, array: NDArray[Any], affine: NDArray[np.float64])
     Probabilities (x, y, z, class) or a pseudo-image (x, y, z): half the bytes of float32, whose
     last bits say nothing there and take most of the time to compress.
     """
-    fractions = np.clip(array, 0, 1).astype(np.float32, copy=False)
-    quantised = np.rint(fractions * FRACTION_STEPS).astype(np.uint16)
-    _save(path, quantised, affine, slope=1 / FRACTION_STEPS)
+    steps = np.clip(array, 0, 1).astype(np.float32, copy=False)
+    steps *= FRACTION_STEPS
+    np.rint(steps, out=steps)
+    _save(path, steps.astype(np.uint16), affine, slope=1 / FRACTION_STEPS)
 
 
 def same_grid(a: Volume | Geometry, b: Volume | Geometry) -> bool:
