@@ -65,12 +65,25 @@ def test_every_outcome_has_its_exit_code(
     assert (result.code, result.out, result.err) == (code, "", told)
 
 
-@pytest.mark.parametrize("words", [["check", "x", "-vv"], ["check", "x"]])
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ([], False),
+        (["-v"], False),
+        (["--verbose"], False),
+        (["-vv"], True),
+        (["-vvv"], True),
+        (["-v", "-v"], True),
+        (["-v", "--verbose"], True),
+    ],
+)
 def test_a_traceback_is_shown_only_when_asked_for(
-    monkeypatch: pytest.MonkeyPatch, words: list[str]
+    monkeypatch: pytest.MonkeyPatch, words: list[str], shown: bool
 ) -> None:
     monkeypatch.setattr(cli, "app", ending(raising(VsudaError("a", "is odd", "mend it"))))
-    assert ("Traceback" in run(words).err) == ("-vv" in words)
+    assert ("Traceback" in run(["check", "x", *words]).err) == shown
+    monkeypatch.setenv("VSUDA_VERBOSE", "many")
+    assert "Traceback" not in run(["check", "x"]).err
     monkeypatch.setenv("VSUDA_VERBOSE", "2")
     assert "Traceback" in run(["check", "x"]).err
 

@@ -131,3 +131,12 @@ def test_one_command_does_not_change_another() -> None:
     assert SEEN["options"].quiet
     assert call(work, "in", "out", VSUDA_QUIET="1").exit_code == 0
     assert SEEN["batch"].quiet
+
+
+def test_nan_is_no_limit() -> None:
+    assert call(work, "in", "out", "--inplane-above", "0.5").exit_code == 0
+    SEEN.clear()
+    found = call(work, "in", "out", "--inplane-above", "nan")
+    assert found.exit_code == 2
+    assert "nan is no number" in found.output
+    assert not SEEN

@@ -1,6 +1,7 @@
 """The `vsuda` program: its commands, and how errors become exit codes."""
 
 import os
+import re
 import signal
 import sys
 import traceback
@@ -130,5 +131,12 @@ def _interrupted(message: str) -> int:
 
 def _explain(message: str) -> None:
     console.fail(message)
-    if "-vv" in sys.argv or os.environ.get("VSUDA_VERBOSE", "0") >= "2":
+    if _verbosity() >= 2:
         traceback.print_exc()
+
+
+def _verbosity() -> int:
+    """Count the options -v as typed: the error may be that they could not be read."""
+    typed = sum(len(word) - 1 for word in sys.argv if re.fullmatch("-v+", word))
+    told = os.environ.get("VSUDA_VERBOSE", "")
+    return typed + sys.argv.count("--verbose") or (int(told) if told.isdecimal() else 0)

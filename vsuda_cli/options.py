@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import inspect
+import math
 import typing
 from collections.abc import Callable
 from functools import wraps
@@ -178,6 +179,8 @@ def _with_environment(name: str, hint: Any) -> Any:
             long = [text for text in given if isinstance(text, str) and text.startswith("--")]
             option = long[0].split("/")[0][2:] if long else name
             extra = _copy_option(extra, "VSUDA_" + option.replace("-", "_").upper())
+            if float in (kind, *typing.get_args(kind)):
+                extra.callback = _refuse_nan
         changed.append(extra)
     return Annotated[(kind, *changed)]
 
@@ -188,3 +191,10 @@ def _copy_option(option: OptionInfo, variable: str) -> OptionInfo:
     # The variable follows from the option's name; help would only repeat it for every option.
     changed.show_envvar = False
     return changed
+
+
+def _refuse_nan(value: float | None) -> float | None:
+    # It is neither below nor above any limit, and would pass all of them.
+    if value is not None and math.isnan(value):
+        raise typer.BadParameter("nan is no number to compare with")
+    return value
