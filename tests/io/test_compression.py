@@ -52,6 +52,20 @@ def test_label_maps_are_smaller_by_their_runs_alone() -> None:
     assert len(compression.compress(label, runs=True)) < 0.75 * len(compression.compress(label))
 
 
+def test_label_maps_have_the_same_bytes_with_either_library(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = compression.compress(PAYLOAD, runs=True)
+    monkeypatch.setattr(compression, "library", zlib)
+    assert found == compression.compress(PAYLOAD, runs=True)
+
+
+def test_images_are_written_by_isal_where_it_is_installed() -> None:
+    isal = pytest.importorskip("isal.isal_zlib")
+    by_isal = compression.compress(PAYLOAD) == isal.compress(PAYLOAD, 1, wbits=31)
+    assert by_isal == (compression.library is isal)
+
+
 def test_several_streams_and_padding_are_one_file(tmp_path: Path) -> None:
     # bgzip writes many streams; tape archives fill the last block with zeros.
     path = tmp_path / "a.nii.gz"
