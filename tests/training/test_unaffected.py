@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 
 from vsuda_cli.images.pseudo_labels import IGNORED
@@ -43,7 +44,18 @@ def test_evidence_is_what_lies_where_lesions_lie_from_the_anatomy() -> None:
     donors = whole_lesions([labelled("a_R"), labelled("b_L", lesion=False)], [1])
     for shift in (0, 3):
         found = lesion_evidence(guessed("t_R", 0.25, 1.0, shift), donors, [1])
-        assert abs(found - 0.25 * 4 * 4 * 2) < 1e-5
+        assert abs(found - 0.25) < 1e-5
+
+
+def test_a_large_donor_is_no_more_evidence_than_a_small_one() -> None:
+    large = labelled("b_L")
+    assert large.label is not None
+    large.label[2:12, 2:15] = 1
+    donors = whole_lesions([labelled("a_R"), large], [1])
+    sure, vague = guessed("t_R", 0.9), guessed("t_L", 0.0)
+    assert vague.guess is not None
+    vague.guess[1, 2:12, 2:15] = 0.3  # more in sum, grey brain
+    assert without_lesion([sure, vague], donors, [1]) == [False, True]
 
 
 def test_all_but_the_ear_with_most_evidence_have_none() -> None:
@@ -69,11 +81,29 @@ def test_what_is_guessed_in_an_unaffected_ear_is_background() -> None:
     assert item.guess is not None
     item = replace(item, label=labelled("t_R", lesion=False).label)
     item.guess[1, 0:3, 3:6, 0] = 0.9  # the other ear's, cut by the side
-    found = as_unaffected(item, [1])
+    found = as_unaffected(item, [], [1])
     assert found.guess is None and found.label is not None and item.label is not None
     unknown = found.label == IGNORED
     assert unknown[0:3, 3:6, 0].all() and not unknown[8:].any()
     assert torch.equal(found.label[~unknown], item.label[~unknown])
+
+
+def test_a_lesion_that_reaches_into_the_other_ears_crop_is_no_background_there() -> None:
+    # The left ear's crop is mirrored, and overlaps with the right one's by six voxels.
+    size = SIZE[0]
+    right = replace(labelled("t_R", lesion=False), affine=np.diag([0.6, 0.6, 1.5, 1.0]))
+    mirrored = np.diag([-0.6, 0.6, 1.5, 1.0])
+    mirrored[0, 3] = 0.6 * (2 * size - 1 - 6)
+    left = replace(guessed("t_L", 0.0), affine=mirrored)
+    left = replace(left, label=labelled("t_L", lesion=False).label)
+    assert right.label is not None and left.label is not None
+    right.label[size - 8 :, 5, 2] = IGNORED
+    found = as_unaffected(left, [right], [1]).label
+    assert found is not None
+    unknown = torch.zeros_like(found, dtype=torch.bool)
+    unknown[size - 6 :, 5, 2] = True
+    assert torch.equal(found == IGNORED, unknown)
+    assert torch.equal(found[~unknown], left.label[~unknown])
 
 
 def test_nothing_is_known_of_where_a_lesion_may_be() -> None:

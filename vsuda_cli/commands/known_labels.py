@@ -1,6 +1,6 @@
 """What is known of unlabelled crops of the contrast to be segmented, as labels to learn from."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -178,14 +178,26 @@ def with_lesions_grafted(
         margin_mm=settings.background_margin_mm,
     )
     has_none = without_lesion(sized, donors, lesions)
-    known = [
-        as_unaffected(item, lesions) if none else as_affected(item, donors, lesions)
+    # A lesion shows in the other ear's crop too, so those with one come first.
+    affected = {
+        item.case: as_affected(item, donors, lesions)
         for item, none in zip(sized, has_none, strict=True)
+        if not none
+    }
+    known = [
+        affected[item.case]
+        if item.case in affected
+        else as_unaffected(item, _of_subject(item.subject, affected.values()), lesions)
+        for item in sized
     ]
-    hosts = [item for item, none in zip(known, has_none, strict=True) if none]
+    hosts = [item for item in known if item.case not in affected]
     if not hosts:
         raise VsudaError(setting, "no unlabelled subject has crops of both ears", "give both")
     grafted = transplant_lesions(hosts, donors, lesions, settings.lesion_grafts, settings.seed)
     console.say(f"{len(hosts)} unlabelled crops without a lesion; {len(grafted)} copies with one")
     # As many without: where each ear had a lesion, one would be found in each.
     return known, grafted + hosts * settings.lesion_grafts, lesions
+
+
+def _of_subject(subject: str, items: Iterable["Item"]) -> list["Item"]:
+    return [item for item in items if item.subject == subject]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vsuda_cli.config import Preprocessing
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.geometry import Affine
 from vsuda_cli.images.preprocessing import prepare
 from vsuda_cli.images.pseudo_labels import IGNORED, sure_labels
 from vsuda_cli.images.resampling import resample_image, resample_label
@@ -38,12 +39,14 @@ class Item:
     """One preprocessed volume: image (1, X, Y, Z) in [0, 1], label (X, Y, Z) uint8 or None.
 
     guess: where the label is what a model is sure of, its probabilities (class, X, Y, Z).
+    affine: voxel index to RAS mm of the scan that it was cut out of, of one that was loaded.
     """
 
     case: str
     image: Tensor
     label: Tensor | None
     guess: Tensor | None = None
+    affine: Affine | None = None
 
     @property
     def subject(self) -> str:
@@ -87,15 +90,15 @@ def load_item(
     Raises VsudaError for unreadable files, labels out of range, or a label on another grid.
     """
     volume = load_image(image.path)
-    array, _ = prepare(volume.array, volume.affine, preprocessing)
+    array, affine = prepare(volume.array, volume.affine, preprocessing)
     tensor = torch.from_numpy(array)[None]
     if label is None:
-        return Item(image.case, tensor, None)
+        return Item(image.case, tensor, None, affine=affine)
     labels = load_label(label, class_count)
     if not same_grid(volume, labels):
         raise VsudaError(label, f"is on another grid than {image.path.name}", "resample the label")
     resampled, _ = resample_label(labels.array, labels.affine, preprocessing.spacing_mm)
-    return Item(image.case, tensor, torch.from_numpy(resampled))
+    return Item(image.case, tensor, torch.from_numpy(resampled), affine=affine)
 
 
 def keep_near(items: list[Item], device: torch.device) -> list[Item]:

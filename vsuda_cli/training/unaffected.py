@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vsuda_cli.images.components import find_components
 from vsuda_cli.images.pseudo_labels import IGNORED
+from vsuda_cli.images.resampling import resample_to_grid
 from vsuda_cli.training.data import Item, guess_of, label_of
 from vsuda_cli.training.lesions import Lesion, anatomy_centre, place_of, sides_of
 
@@ -30,9 +31,8 @@ def without_lesion(
 ) -> list[bool]:
     """Tell of each unlabelled item, with a guess and labelled anatomy, whether it has no lesion.
 
-    Of a subject's items that is so for all but the one with the most evidence: the probability of
-    `lesions` where those of labelled crops would lie, summed over voxels, on average over `donors`.
-    A guess need not outline a lesion for that: what it errs in, it errs in for both ears.
+    Of a subject's items that is so for all but the one with the most evidence. A guess need not
+    outline a lesion for that: what it errs in, it errs in for both ears.
     """
     found = [lesion_evidence(item, donors, lesions) for item in items]
     most: dict[str, float] = {}
@@ -42,24 +42,33 @@ def without_lesion(
 
 
 def lesion_evidence(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]) -> float:
-    """Return how many voxels of lesion are guessed where donors' lie, on average over donors."""
+    """Return the mean guessed probability of `lesions` where a donor's lies, averaged over donors.
+
+    Each donor counts the same: summed over voxels, the few large ones would decide, and most of
+    where these lie is brain, in which a poor guess errs.
+    """
     probability, label = _lesion(item, lesions), label_of(item)
     centre = anatomy_centre(label, lesions)
     total = 0.0
     for donor in donors:
         places, _ = place_of(donor, centre, label)
-        total += float(probability[tuple(places.T)].sum())
+        if len(places):
+            total += float(probability[tuple(places.T)].mean())
     return total / len(donors)
 
 
-def as_unaffected(item: Item, lesions: Sequence[int]) -> Item:
+def as_unaffected(item: Item, affected: Sequence[Item], lesions: Sequence[int]) -> Item:
     """Return an item of labelled anatomy that has no lesion: all else is background.
 
-    But for what the crop's sides cut of a guessed lesion, which may be the other ear's: there
-    nothing is known.
+    But a large lesion reaches into the other ear's crop, and there it is no background: nothing is
+    known where it is not in `affected`, what `as_affected` gave for other crops of the same scan,
+    nor of what the crop's sides cut of a guessed lesion.
     """
     label = label_of(item).clone()
-    label[(label == 0) & _cut_by_sides(_lesion(item, lesions) >= 0.5)] = IGNORED
+    unknown = _cut_by_sides(_lesion(item, lesions) >= 0.5)
+    for other in affected:
+        unknown |= _unknown_here(item, other)
+    label[(label == 0) & unknown] = IGNORED
     return replace(item, label=label, guess=None)
 
 
@@ -82,6 +91,16 @@ def as_affected(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]) ->
 def _lesion(item: Item, lesions: Sequence[int]) -> Tensor:
     """Return the guessed probability (X, Y, Z) of a lesion."""
     return guess_of(item)[list(lesions)].sum(dim=0).to(item.image.device)
+
+
+def _unknown_here(item: Item, other: Item) -> Tensor:
+    """Return the voxels (X, Y, Z) of an item where another crop of its scan is ignored."""
+    label = label_of(item)
+    if item.affine is None or other.affine is None:
+        return torch.zeros_like(label, dtype=torch.bool)
+    ignored = (label_of(other) == IGNORED).cpu().numpy().astype(np.float32)
+    here = resample_to_grid(ignored, other.affine, label.shape, item.affine, order=0)
+    return torch.from_numpy(here > 0).to(label.device)
 
 
 def _cut_by_sides(mask: Tensor) -> Tensor:
