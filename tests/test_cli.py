@@ -13,6 +13,7 @@ from command_line import run
 
 from vsuda_cli import __version__, cli
 from vsuda_cli.errors import InterruptedRunError, VsudaError
+from vsuda_cli.io.nifti import load_image
 
 ROOT = Path(__file__).parents[1]
 HEAVY = {"torch", "monai", "ants", "cleanlab", "matplotlib", "scipy", "skimage", "nibabel"}
@@ -164,3 +165,19 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", ">&- 2>&- <&-"])
+def test_closed_streams_are_no_error(closed: str, tmp_path: Path) -> None:
+    words = f"{sys.executable} -m vsuda_cli phantom out --source 1 --target 1"
+    done = subprocess.run(
+        f"{words} --validation 1 {closed}",
+        shell=True,
+        capture_output=True,
+        check=False,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    # Nothing else got into what was written.
+    assert load_image(next((tmp_path / "out").rglob("*_ceT1.nii.gz"))).array.any()

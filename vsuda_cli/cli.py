@@ -78,6 +78,7 @@ def _root(
 
 def main() -> NoReturn:
     """Run `vsuda`; every outcome ends here as one of the exit codes 0, 1, 2 and 130."""
+    console.replace_closed_streams()
     # A requeued or cancelled job gets SIGTERM or SIGUSR1; it ends as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _interrupt)

@@ -83,6 +83,20 @@ def emit_line(text: str) -> None:
         close_stdout()
 
 
+def replace_closed_streams() -> None:
+    """Point standard streams that the caller has closed (`>&-`) at nothing.
+
+    Else the first file to be opened would take their number, and get what is written to them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+                os.close(opened)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r"))
+
+
 def close_stdout() -> None:
     """Point stdout at nothing after its reader has gone (`| head`): no traceback at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -13,7 +13,14 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
+from vsuda_cli.errors import VsudaError
+
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+ClassNames = Annotated[
+    str | None,
+    typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +47,11 @@ class OutputOptions(LogOptions):
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line on stdout instead of paths.")
     ] = False
+
+    def __post_init__(self) -> None:
+        """Raise VsudaError for options that contradict one another."""
+        if self.force and self.skip_existing:
+            raise VsudaError("--skip-existing", "contradicts --force", "give one of the two")
 
 
 @dataclasses.dataclass(frozen=True)

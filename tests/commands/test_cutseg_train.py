@@ -115,9 +115,11 @@ def test_runs_of_other_kinds_and_settings_are_refused(crops: Path, tmp_path: Pat
     done = vsuda(*plain, "--init-translation", crops / "seg")
     assert done.code == 2
     assert "is a run of seg-train" in done.err
-    done = vsuda(*words(crops, tmp_path / "run"), "--teacher", crops / "cut")
-    assert done.code == 2
-    assert "does not segment" in done.err
+    for run in ("--teacher", "--init"):
+        for more in ((), ("--dry-run",)):
+            done = vsuda(*words(crops, tmp_path / "run"), run, crops / "cut", *more)
+            assert done.code == 2
+            assert "does not segment" in done.err
     done = vsuda(*words(crops, tmp_path / "run"), "--set preprocessing.spacing_mm=[2.0,2.0,2.0]")
     assert done.code == 2
     assert "--set preprocessing" in done.err

@@ -88,9 +88,10 @@ def test_unlabelled_images_change_what_is_learnt(crops: Path, tmp_path: Path) ->
 
 def test_start_and_classes_must_fit(crops: Path, tmp_path: Path) -> None:
     words = ("mt-train", crops / "labelled", crops / "real", tmp_path / "run", SEGMENTER)
-    done = vsuda(*words, "--init", crops / "seg", "--classes VS,cochlea,canal")
-    assert done.code == 2
-    assert "was trained on classes" in done.err
+    for more in ("", "--dry-run"):
+        done = vsuda(*words, "--init", crops / "seg", "--classes VS,cochlea,canal", more)
+        assert done.code == 2
+        assert "was trained on classes" in done.err
     done = vsuda(*words, "--init", crops / "seg", "--set unet.channels=[3,4,4,4,4,4]")
     assert done.code == 2
     assert "does not fit" in done.err

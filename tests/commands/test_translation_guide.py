@@ -42,6 +42,6 @@ def test_a_run_that_does_not_segment_is_refused(world: Path, tmp_path: Path) -> 
     words = [world / "source", world / "target"]
     assert vsuda("translate-train", *words, tmp_path / "gan", TRANSLATOR).code == 0
     guided = [tmp_path / "x", TRANSLATOR, "--segmenter", tmp_path / "gan"]
-    refused = vsuda("translate-train", *words, *guided)
+    refused = vsuda("translate-train", *words, *guided, "--dry-run")
     assert refused.code == 2
     assert "does not segment" in refused.err

@@ -204,6 +204,19 @@ def test_what_is_whole_is_skipped(
         assert {path: path.stat().st_mtime_ns for path in times} == times
 
 
+@by_path
+def test_keeping_contradicts_replacing(
+    name: str, world: World, made: dict[str, tuple[Result, Path]]
+) -> None:
+    _, out = made[name]
+    before = contents(out)
+    keep = "--resume" if CALLS[name].trains else "--skip-existing"
+    result = do(name, world, out, "--force", keep)
+    refused(result)
+    assert "contradicts --force" in result.err
+    assert contents(out) == before
+
+
 # ---- bad input
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vsuda_cli import console
-from vsuda_cli.options import BatchOptions, expand_options
+from vsuda_cli.options import BatchOptions, ClassNames, expand_options
 
 if TYPE_CHECKING:
     from vsuda_cli.io.batch import JobResult
@@ -22,10 +22,7 @@ def check(
         Path | None,
         typer.Option("--fix", metavar="OUT", help="Write sound copies of all files there."),
     ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
-    ] = None,
+    classes: ClassNames = None,
 ) -> None:
     """Say what is wrong with folders of images: a table a folder, exit code 1 on errors.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vsuda_cli.options import TrainingOptions, expand_options
+from vsuda_cli.options import ClassNames, TrainingOptions, expand_options
 
 
 @expand_options
@@ -27,10 +27,7 @@ def cutseg_train(
         Path | None,
         typer.Option("--init", help="Run whose best weights the segmenter starts from."),
     ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
-    ] = None,
+    classes: ClassNames = None,
 ) -> None:
     """Train a translation and a segmentation network together, end to end.
 
@@ -51,12 +48,14 @@ def cutseg_train(
     settings = segmenting.resolve_segmenter(CutSegSettings, options, classes)
     labelled = labelled_images(source)
     real = find_images(target)
+    if init is not None:
+        segmenting.weights_to_start_from(init, settings)
     device = begin(run, options)
     translation = cutseg_inputs.translation_settings(init_translation, settings)
+    tutor = cutseg_inputs.load_teacher(teacher, settings, device)
     if options.dry_run:
         dry_run(run, settings, options)
         return
-    tutor = cutseg_inputs.load_teacher(teacher, settings, device)
     data = {
         "source": digest(labelled),
         "translation": segmenting.weights_digest(init_translation),

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vsuda_cli.options import LogOptions, WorkerOptions, expand_options
+from vsuda_cli.options import ClassNames, LogOptions, WorkerOptions, expand_options
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,10 +76,7 @@ def evaluate(
         bool,
         typer.Option("--detection", help="Count components found, missed and falsely found."),
     ] = False,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", metavar="VS,cochlea", help="Names of labels 1, 2, ..."),
-    ] = None,
+    classes: ClassNames = None,
 ) -> None:
     """Score predictions: Dice and average symmetric surface distance per structure.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vsuda_cli.options import BatchOptions, expand_options
+from vsuda_cli.options import BatchOptions, ClassNames, expand_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,10 +42,7 @@ def fuse(
             "<case>_Disagreement (share of models against it) too.",
         ),
     ] = False,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", metavar="VS,cochlea", help="Names of labels 1, 2, ..."),
-    ] = None,
+    classes: ClassNames = None,
 ) -> None:
     """Fuse two or more models' probabilities into one label map per case.
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from vsuda_cli.options import TrainingOptions, expand_options
+from vsuda_cli.options import ClassNames, TrainingOptions, expand_options
 
 
 @expand_options
@@ -31,10 +31,7 @@ def mt_train(
         Path | None,
         typer.Option("--init", help="Run whose best weights student and teacher start from."),
     ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
-    ] = None,
+    classes: ClassNames = None,
 ) -> None:
     """Adapt a segmentation network to unlabelled target images with a mean teacher.
 
@@ -60,6 +57,8 @@ def mt_train(
     images = find_images(unlabelled)
     real = [(image, None) for image in images]
     guesses = known_labels.pair_probabilities(images, pseudo_labels, settings)
+    if init is not None:
+        segmenting.weights_to_start_from(init, settings)
     device = begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vsuda_cli.options import BatchOptions, expand_options
+from vsuda_cli.options import BatchOptions, ClassNames, expand_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,10 +80,7 @@ def postprocess(
     connectivity: Annotated[
         int, typer.Option("--connectivity", metavar="6|18|26", help="Neighbours of a voxel.")
     ] = 26,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", metavar="VS,cochlea", help="Names of labels 1, 2, ..."),
-    ] = None,
+    classes: ClassNames = None,
 ) -> None:
     """Drop false components of each ear, and put the ears back on the scan.
 

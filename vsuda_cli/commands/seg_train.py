@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from vsuda_cli.options import TrainingOptions, expand_options
+from vsuda_cli.options import ClassNames, TrainingOptions, expand_options
 
 
 @expand_options
@@ -40,10 +40,7 @@ def seg_train(
     init: Annotated[
         Path | None, typer.Option("--init", help="Run whose best weights to start from.")
     ] = None,
-    classes: Annotated[
-        str | None,
-        typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
-    ] = None,
+    classes: ClassNames = None,
 ) -> None:
     """Train a segmentation network on labelled images.
 
@@ -79,6 +76,8 @@ def seg_train(
         raise VsudaError("--pseudo-labels", "have no images", "give --unlabelled FOLDER")
     images = [image for image, _ in real]
     guesses = known_labels.pair_probabilities(images, pseudo_labels, settings)
+    if init is not None:
+        segmenting.weights_to_start_from(init, settings)
     device = begin(run, options)
     if options.dry_run:
         dry_run(run, settings, options)

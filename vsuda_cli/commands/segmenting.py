@@ -153,8 +153,8 @@ def as_expected(
     return shown
 
 
-def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmenterSettings) -> None:
-    """Load the best weights of another run into a network of the same architecture.
+def weights_to_start_from(run_folder: Path, settings: config.SegmenterSettings) -> tuple[int, Path]:
+    """Return the epoch and file of another run's best weights.
 
     Raises VsudaError if it was trained with other classes or preprocessing, or does not segment.
     """
@@ -163,10 +163,17 @@ def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmenterS
     from vsuda_cli.training.run import choose_weights
 
     epoch, weights = choose_weights(run_folder, "best")
-    metadata = checkpoint.load_metadata(weights)
-    theirs = segmenter_settings(run_folder, weights, metadata)
+    theirs = segmenter_settings(run_folder, weights, checkpoint.load_metadata(weights))
     refuse_other_classes(run_folder, theirs, settings)
     refuse_other_preprocessing(run_folder, theirs, settings)
+    return epoch, weights
+
+
+def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmenterSettings) -> None:
+    """Load the best weights of another run, see above, into a network of its architecture."""
+    from vsuda_cli.training import checkpoint
+
+    epoch, weights = weights_to_start_from(run_folder, settings)
     checkpoint.load_weights(weights, {"segmenter": network})
     console.say(f"starting from {run_folder}, epoch {epoch}")
 

@@ -80,10 +80,10 @@ def translate_train(
         from_images = list(labelled_images(source))
     to_images = [(image, None) for image in find_images(target)]
     device = begin(run, options)
+    guide = None if segmenter is None else load_guide(segmenter, settings, device)
     if options.dry_run:
         dry_run(run, settings, options)
         return
-    guide = None if segmenter is None else load_guide(segmenter, settings, device)
 
     def make() -> Prepared:
         preprocessing, size = settings.preprocessing, settings.patch_size
