@@ -105,6 +105,9 @@ def test_what_a_process_killed_while_removing_an_old_run_left_is_free_with_force
     start(run, SETTINGS, PROVENANCE, force=True)
     assert run.epochs() == []
     run.config.unlink()
+    # What cutseg-train keeps in a run of its own is removed after it.
+    started(run.folder / "fine-tuned")
+    check_free(run, force=True)
     (run.samples / "holiday.png").touch()
     with pytest.raises(VsudaError, match="is a folder that is no run"):
         check_free(run, force=True)

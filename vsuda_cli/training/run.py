@@ -41,6 +41,8 @@ _MADE_BY_RUNS = (
     "tensorboard/events.*",
     "checkpoints/epoch-*.safetensors",
     "checkpoints/*.pt",
+    # Of the run inside one of cutseg-train, which is removed after that.
+    "fine-tuned/config.toml",
     f"*{PARTIAL_SUFFIX}",
 )
 
