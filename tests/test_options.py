@@ -111,6 +111,14 @@ def test_every_option_has_an_environment_variable(variable: str, value: str, pla
     assert place()
 
 
+def test_a_commands_own_variable_beats_that_of_all() -> None:
+    assert call(work, "in", "out", VSUDA_SIDE="left", VSUDA_WORK_SIDE="right").exit_code == 0
+    assert SEEN["side"] == "right"
+    # Another command's says nothing here, though the same word may mean something else there.
+    assert call(work, "in", "out", VSUDA_TRAIN_SIDE="left").exit_code == 0
+    assert SEEN["side"] != "left"
+
+
 def test_the_command_line_beats_the_environment() -> None:
     assert call(work, "in", "out", "--workers", "2", VSUDA_WORKERS="5").exit_code == 0
     assert SEEN["batch"].workers == 2

@@ -140,10 +140,11 @@ class TrainingOptions(LogOptions, DeviceOptions):
 def expand_options(function: Function) -> Function:
     """Replace each dataclass parameter of a command by that dataclass's fields.
 
-    Every option also gets the environment variable `VSUDA_<OPTION>`, so that a job script can set
-    it once for all commands.
+    Every option also gets the environment variables `VSUDA_<COMMAND>_<OPTION>`, and after it
+    `VSUDA_<OPTION>`, so that a job script can set it once for one command or for all of them.
     """
     hints = typing.get_type_hints(function, include_extras=True)
+    own = function.__name__
     groups: dict[str, Any] = {}
     parameters: list[inspect.Parameter] = []
     for parameter in inspect.signature(function).parameters.values():
@@ -151,7 +152,8 @@ def expand_options(function: Function) -> Function:
         if dataclasses.is_dataclass(hint):
             groups[parameter.name] = hint
         else:
-            parameters.append(parameter.replace(annotation=_with_environment(parameter.name, hint)))
+            annotation = _with_environment(own, parameter.name, hint)
+            parameters.append(parameter.replace(annotation=annotation))
     for group in groups.values():
         group_hints = typing.get_type_hints(group, include_extras=True)
         for field in dataclasses.fields(group):
@@ -160,7 +162,7 @@ def expand_options(function: Function) -> Function:
                     field.name,
                     inspect.Parameter.KEYWORD_ONLY,
                     default=field.default,
-                    annotation=_with_environment(field.name, group_hints[field.name]),
+                    annotation=_with_environment(own, field.name, group_hints[field.name]),
                 )
             )
 
@@ -179,7 +181,7 @@ def expand_options(function: Function) -> Function:
     return typing.cast(Function, command)
 
 
-def _with_environment(name: str, hint: Any) -> Any:
+def _with_environment(command: str, name: str, hint: Any) -> Any:
     if typing.get_origin(hint) is not Annotated:
         return hint
     kind, *extras = typing.get_args(hint)
@@ -190,17 +192,18 @@ def _with_environment(name: str, hint: Any) -> Any:
             given = (extra.default, *(extra.param_decls or ()))
             long = [text for text in given if isinstance(text, str) and text.startswith("--")]
             option = long[0].split("/")[0][2:] if long else name
-            extra = _copy_option(extra, "VSUDA_" + option.replace("-", "_").upper())
+            names = (f"{command}_{option}", option)
+            extra = _copy_option(extra, [f"VSUDA_{one}".replace("-", "_").upper() for one in names])
             if float in (kind, *typing.get_args(kind)):
                 extra.callback = _refuse_nan
         changed.append(extra)
     return Annotated[(kind, *changed)]
 
 
-def _copy_option(option: OptionInfo, variable: str) -> OptionInfo:
+def _copy_option(option: OptionInfo, variables: list[str]) -> OptionInfo:
     changed = copy.copy(option)
-    changed.envvar = changed.envvar or variable
-    # The variable follows from the option's name; help would only repeat it for every option.
+    changed.envvar = changed.envvar or variables
+    # The variables follow from the option's name; help would only repeat it for every option.
     changed.show_envvar = False
     return changed
 
