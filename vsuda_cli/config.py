@@ -212,7 +212,7 @@ class MeanTeacherSettings(SelfTrainingSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class CutSegSettings(SegmenterSettings):
+class CutSegSettings(SelfTrainingSettings):
     """CUT and the segmenter end to end, then fine-tuned on coarse target scans [paper]."""
 
     epochs: int = 82  # [paper]

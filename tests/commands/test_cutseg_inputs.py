@@ -109,7 +109,7 @@ def networks(seed: int) -> CutSeg:
 def parts(folder: Path, init: Path | None = None) -> Parts:
     save_crops(folder / "source", folder / "source", "ceT1", {"a_R": 0.5, "b_R": 0.5})
     labelled = labelled_images(str(folder / "source"))
-    return Parts(labelled, SETTINGS, TRANSLATION, None, init, CPU)
+    return Parts(labelled, [], SETTINGS, TRANSLATION, None, init, CPU)
 
 
 def test_each_stage_starts_where_the_one_before_it_ended(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from command_line import Result, vsuda
-from synthetic_crops import SEGMENTER, save_crops
+from synthetic_crops import SEGMENTER, TRANSLATOR, save_crops
 
 from vsuda_cli.commands import segmenting
 from vsuda_cli.config import SegmentationSettings
@@ -175,6 +175,31 @@ def test_a_mean_teacher_learns_from_guesses_and_grafts(two_ears: Path, tmp_path:
         weights[name] = Run(run).weights(1).read_bytes()
     assert weights["grafted"] == weights.pop("again")
     assert len(set(weights.values())) == 3
+
+
+def test_cutseg_learns_from_guesses_and_grafts_in_both_its_stages(
+    two_ears: Path, tmp_path: Path
+) -> None:
+    source, target = two_ears / "source", two_ears / "target"
+    cut = tmp_path / "cut"
+    whole = "--set validation_fraction=0"
+    done("translate-train", source, target, cut, "--method cut", TRANSLATOR, whole)
+    words = [SEGMENTER, RANGES, whole, "--init-translation", cut]
+    words += ["--set fine_tune_above_mm=0.9 --set fine_tune_epochs=1"]
+    guessed = ["--pseudo-labels", two_ears / "guesses"]
+    weights = {}
+    for name, more in {"plain": [], "guessed": guessed, "grafted": [*guessed, GRAFTS]}.items():
+        run = tmp_path / name
+        said = done("cutseg-train", source, target, run, *words, *more).err
+        # The crops are coarse: fine-tuning has them too.
+        assert said.count("2 copies with one") == (2 if name == "grafted" else 0)
+        rows = [json.loads(line) for line in Run(run).metrics.read_text().splitlines()]
+        assert all(("known" in row) == (name != "plain") for row in rows if "contrast" in row)
+        weights[name] = Run(run).weights(1).read_bytes()
+    assert len(set(weights.values())) == 3
+    refused = vsuda("cutseg-train", source, target, tmp_path / "none", *words, GRAFTS)
+    assert refused.code == 2
+    assert "give --pseudo-labels" in refused.err
 
 
 def test_grafts_need_to_know_which_ears_have_no_lesion(two_ears: Path, tmp_path: Path) -> None:

@@ -68,7 +68,7 @@ def test_a_stack_is_translated_slice_by_slice_whatever_the_chunk() -> None:
 def test_the_segmentation_loss_reaches_the_generator() -> None:
     objective = CutSeg(TOY, TRANSLATION, None, CPU)
     batch = toy_batch()
-    losses = objective._segmentation_losses(batch["source"], batch["source_label"])
+    losses = objective._segmentation_losses(batch)
     torch.stack(list(losses.values())).sum().backward()
     assert gradient(objective.cut.generator) > 0
     assert gradient(objective.segmentation.network) > 0
@@ -138,16 +138,49 @@ def test_without_a_teacher_there_is_no_auxiliary_loss() -> None:
     assert "auxiliary" not in CutSeg(TOY, TRANSLATION, None, CPU).update(toy_batch())
 
 
-def test_where_targets_are_background_the_segmenter_learns_it() -> None:
+def test_what_is_known_of_targets_is_learnt() -> None:
     objective = CutSeg(TOY, TRANSLATION, None, CPU)
     label = torch.full((1, 16, 16, 4), 255, dtype=torch.uint8)
     label[:, 8:] = 0
     losses = objective._target_losses(toy_batch()["target"], label)
-    assert set(losses) == {"background"}
-    losses["background"].backward()
+    assert set(losses) == {"known"}
+    losses["known"].backward()
     assert gradient(objective.segmentation.network) > 0
     found = objective.update({**toy_batch(), "target_label": label})
-    assert found["background"] > 0
+    assert found["known"] > 0
+
+
+def test_grafted_targets_teach_the_segmenter_alone() -> None:
+    settings = dataclasses.replace(TOY, structure_ranges=((0.9, 1.0), (0.0, 1.0)))
+    objective, batch = CutSeg(settings, TRANSLATION, None, CPU), toy_batch()
+    objective.segmentation.lesions = [1]
+    drawn = objective.segmentation.drawn_grafts(batch["target"], batch["source_label"])
+    lesion = batch["source_label"][:, None] == 1
+    # Dark as it came, and drawn in its range; it hides nothing else.
+    assert drawn[lesion].mean() > batch["target"][lesion].mean() + 0.2
+    with_it = {**batch, "grafted": drawn, "grafted_label": batch["source_label"]}
+    gradients = []
+    for part in (batch, with_it):
+        objective = CutSeg(settings, TRANSLATION, None, CPU)
+        losses = objective._segmentation_losses(part)
+        losses["segmentation"].backward()
+        gradients.append([p.grad for p in objective.segmentation.network.parameters()])
+        assert gradient(objective.cut.generator) > 0
+    assert any(not torch.equal(a, b) for a, b in zip(*gradients, strict=True) if a is not None)
+
+
+def test_grafts_are_drawn_anew_in_each_part_of_a_batch() -> None:
+    settings = dataclasses.replace(TOY, accumulate=2, structure_ranges=((0.3, 0.8), (0.7, 1.0)))
+    batch = {name: torch.cat([value, value]) for name, value in toy_batch().items()}
+    batch |= {"grafted": batch["target"], "grafted_label": batch["source_label"]}
+    runs = []
+    for lesions in ([1], []):
+        objective = CutSeg(settings, TRANSLATION, None, CPU)
+        objective.segmentation.lesions = lesions
+        found = objective.update(batch)
+        assert torch.isfinite(torch.stack(list(found.values()))).all()
+        runs.append(weights(objective.segmentation.network))
+    assert not torch.equal(*runs)
 
 
 def test_it_continues_bit_for_bit() -> None:

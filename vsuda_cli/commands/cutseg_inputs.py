@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from vsuda_cli import config, console, resolving
 from vsuda_cli.commands import known_labels, segmenting
-from vsuda_cli.commands.training import Prepared, load_items
+from vsuda_cli.commands.training import Prepared
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
 
@@ -68,6 +68,8 @@ class Parts:
     """What both stages of a run are made from."""
 
     labelled: segmenting.Labelled
+    # Target images with what a model says of them, if anything.
+    guesses: segmenting.Labelled
     settings: config.CutSegSettings
     translation: config.TranslationSettings
     teacher: "UNet2d5 | None"
@@ -88,12 +90,12 @@ class Parts:
         def make() -> Prepared:
             sources, held_out = segmenting.load_labelled(self.labelled, [], stage, self.device)
             unlabelled = [(image, None) for image in images]
-            targets = load_items(
-                "Loading target images", unlabelled, stage.preprocessing, 1, self.device
-            )
-            if stage.marks_background:
-                targets = known_labels.with_known_labels(targets, sources, stage)
+            guesses = [guess for guess in self.guesses if guess[0] in images]
+            targets = known_labels.load_target(unlabelled, guesses, stage, self.device)
+            known = known_labels.known_of_target(targets, sources, guesses, stage)
+            targets, grafted, lesions = known
             objective = CutSeg(stage, self.translation, self.teacher, self.device)
+            objective.segmentation.lesions = lesions
             fine_tuning = stage is not self.settings
             models = objective.models_for_inference()
             if not fine_tuning:
@@ -112,12 +114,12 @@ class Parts:
                 network = objective.segmentation.network
                 return validation_dice(network, pseudo, stage, self.device)
 
-            batches = Batches(
-                {
-                    "source": segmenting.labelled_sampler(sources, stage, self.device),
-                    "target": segmenting.unlabelled_sampler(targets, stage, self.device),
-                }
-            )
-            return Prepared(objective, batches, validate, held_out)
+            samplers = {
+                "source": segmenting.labelled_sampler(sources, stage, self.device),
+                "target": segmenting.unlabelled_sampler(targets, stage, self.device),
+            }
+            if grafted:
+                samplers["grafted"] = segmenting.unlabelled_sampler(grafted, stage, self.device)
+            return Prepared(objective, Batches(samplers), validate, held_out)
 
         return make

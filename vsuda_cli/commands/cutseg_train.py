@@ -27,6 +27,13 @@ def cutseg_train(
         Path | None,
         typer.Option("--init", help="Run whose best weights the segmenter starts from."),
     ] = None,
+    pseudo_labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--pseudo-labels",
+            help="Folder of predict --probabilities on the target images, to learn from too.",
+        ),
+    ] = None,
     classes: ClassNames = None,
 ) -> None:
     """Train a translation and a segmentation network together, end to end.
@@ -37,7 +44,7 @@ def cutseg_train(
     Example: vsuda cutseg-train crops/source crops/target runs/cutseg --init-translation runs/cut
     """
     from vsuda_cli import console
-    from vsuda_cli.commands import cutseg_inputs, segmenting
+    from vsuda_cli.commands import cutseg_inputs, known_labels, segmenting
     from vsuda_cli.commands.training import begin, digest, dry_run, train
     from vsuda_cli.config import CutSegSettings
     from vsuda_cli.io.cases import find_images, labelled_images
@@ -48,6 +55,7 @@ def cutseg_train(
     settings = segmenting.resolve_segmenter(CutSegSettings, options, classes)
     labelled = labelled_images(source)
     real = find_images(target)
+    guesses = known_labels.pair_probabilities(real, pseudo_labels, settings)
     if init is not None:
         segmenting.weights_to_start_from(init, settings)
     device = begin(run, options)
@@ -61,8 +69,9 @@ def cutseg_train(
         "translation": segmenting.weights_digest(init_translation),
         "teacher": segmenting.weights_digest(teacher),
         "init": segmenting.weights_digest(init),
+        "pseudo_labels": digest(guesses),
     }
-    parts = cutseg_inputs.Parts(labelled, settings, translation, tutor, init, device)
+    parts = cutseg_inputs.Parts(labelled, guesses, settings, translation, tutor, init, device)
 
     coarse = cutseg_inputs.coarser_than(real, settings.fine_tune_above_mm)
     stages = [(run, settings, real, init_translation)]

@@ -66,13 +66,17 @@ class CutSeg:
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Take one step on `source`, `source_label` and `target` (B, 1, X, Y, Z).
 
-        `target_label` (B, X, Y, Z), if there is one, says where targets are background.
+        `target_label` (B, X, Y, Z), if there is one, says what is known of targets; `grafted` and
+        `grafted_label` are targets with lesions grafted into them, if any.
         """
-        slices = []
+        shown = []
         for part in parts_of(batch, self._settings.accumulate):
             source, target = self._some_slices(part["source"]), self._some_slices(part["target"])
-            slices.append({"source_slices": source, "target_slices": target})
-        given = {**batch, **put_together(slices)}
+            shown.append({"source_slices": source, "target_slices": target})
+            if "grafted" in part:
+                drawn = self.segmentation.drawn_grafts(part["grafted"], part["grafted_label"])
+                shown[-1]["grafted"] = drawn
+        given = {**batch, **put_together(shown)}
         return self._step(given, *self.cut.draw(given["source_slices"]))
 
     def _learn(
@@ -86,28 +90,35 @@ class CutSeg:
         found = []
         for part, translated in zip(parts, translations, strict=True):
             losses = self.cut.generator_losses(translated, draws)
-            losses |= self._segmentation_losses(part["source"], part["source_label"])
+            losses |= self._segmentation_losses(part)
             losses |= self._target_losses(part["target"], part.get("target_label"))
             found.append(backward(losses, len(parts)))
         step(self.segmentation.optimiser, self.segmentation.network, self._settings.gradient_clip)
         self.cut.step()
         return {**mean_losses(found), "discriminator": discriminator}
 
-    def _segmentation_losses(self, source: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return the loss of segmenting the translated stack; it reaches both networks."""
-        network = self.segmentation.network.train()
+    def _segmentation_losses(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the loss of segmenting the translated stack; it reaches both networks.
+
+        And of segmenting `grafted` targets, in one batch with it.
+        """
+        network, labels = self.segmentation.network.train(), part["source_label"]
         with autocast(self._device, self._settings.mixed_precision):
-            pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
+            chunk = self._settings.slice_chunk
+            pseudo = translate_stack(self.cut.generator, part["source"], chunk)
             contrast = self.segmentation.contrast
-            varied = vary_intensity(
+            shown = vary_intensity(
                 pseudo.float(), labels, self._settings, self._intensities, contrast
             )
-            losses = self._loss(network, varied, labels)
+            if "grafted" in part:
+                shown = torch.cat([shown, part["grafted"]])
+                labels = torch.cat([labels, part["grafted_label"]])
+            losses = self._loss(network, shown, labels)
         weight = self._settings.segmentation_weight
         return {name: weight * loss for name, loss in losses.items()}
 
     def _target_losses(self, target: Tensor, labels: Tensor | None) -> dict[str, Tensor]:
-        """Return what real targets teach: the teacher's opinion, and where they are background.
+        """Return what real targets teach: the teacher's opinion, and what is known of them.
 
         `auxiliary` is the mean absolute difference to the teacher's probabilities.
         """
@@ -124,7 +135,7 @@ class CutSeg:
             difference = own.softmax(dim=1) - wanted.float().softmax(dim=1)
             losses["auxiliary"] = self._settings.auxiliary_weight * difference.abs().mean()
         if labels is not None:
-            losses["background"] = counted_cross_entropy(own, labels.long())
+            losses["known"] = counted_cross_entropy(own, labels.long())
         return losses
 
     def _some_slices(self, stack: Tensor) -> Tensor:

@@ -93,20 +93,22 @@ class Segmentation:
         """
         images, labels = batch["labelled"], batch["labelled_label"]
         varied = vary_intensity(images, labels, self._settings, self._generator, self.contrast)
-        for name in ("pseudo", "grafted"):
-            if name not in batch:
-                continue
-            real, known = batch[name], batch[f"{name}_label"]
-            if name == "grafted":
-                real = self._drawn_lesions(real, known)
-            real = augment_intensity(real, self._settings.augmentation, self._generator)
-            varied, labels = torch.cat([varied, real]), torch.cat([labels, known])
+        if "pseudo" in batch:
+            real = augment_intensity(batch["pseudo"], self._settings.augmentation, self._generator)
+            varied = torch.cat([varied, real])
+            labels = torch.cat([labels, batch["pseudo_label"]])
+        if "grafted" in batch:
+            drawn = self.drawn_grafts(batch["grafted"], batch["grafted_label"])
+            varied, labels = torch.cat([varied, drawn]), torch.cat([labels, batch["grafted_label"]])
         if self._settings.mirror_share > 0:
             return mirror_some(varied, labels, self._settings.mirror_share, self._generator)
         return varied, labels
 
-    def _drawn_lesions(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return target images (B, 1, X, Y, Z) whose lesions, of another contrast, are drawn."""
+    def drawn_grafts(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return target images (B, 1, X, Y, Z) with the lesions grafted into them drawn anew.
+
+        Lesions come with another contrast's intensities. All intensities vary, as in `augmented`.
+        """
         ranges = self._settings.structure_ranges
         only = torch.where(is_one_of(labels, self.lesions), labels, 0)
         drawn = draw_structures(
@@ -116,7 +118,8 @@ class Segmentation:
         lesion = (only > 0)[:, None].to(images.dtype)
         grain = torch.randn(images.shape, generator=self._generator, device=images.device)
         noise = noise_level(images * (1 - lesion)) * grain
-        return (drawn + smooth_in_plane(lesion, (2, 3), passes=1) * noise).clamp(0, 1)
+        shown = (drawn + smooth_in_plane(lesion, (2, 3), passes=1) * noise).clamp(0, 1)
+        return augment_intensity(shown, self._settings.augmentation, self._generator)
 
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return image, label and prediction of the first patch, as it is trained on.
