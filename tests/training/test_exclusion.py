@@ -15,6 +15,14 @@ def test_only_what_half_of_a_structure_could_give_is_left() -> None:
     assert found == [[True, True], [False, True], [False, False], [False, False], [True, False]]
 
 
+def test_a_thin_structure_stays() -> None:
+    # A tube of fluid through bone, as wide as a voxel.
+    image = torch.full((1, 9, 9, 3), 0.02)
+    image[0, 4, 4] = 0.6
+    fluid = ~excluded(image, RANGES)[1]
+    assert fluid[4, 4].all() and fluid.sum() == 3
+
+
 def test_noise_in_one_voxel_excludes_nothing() -> None:
     image = torch.full((1, 9, 9, 3), 0.5)
     image[0, 4, 4, 1] = 0.0

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from vsuda_cli.networks.contrast_curve import smooth_in_plane
@@ -12,9 +13,11 @@ def excluded(image: Tensor, ranges: Sequence[tuple[float, float]]) -> Tensor:
 
     image: (1, X, Y, Z) in [0, 1]; `ranges` are those of the structures' intensities. A voxel is a
     structure's if most of it is: then no more than half is something else, between black and white.
-    It is judged with its neighbours in plane, for the noise.
+    It is judged by itself and with its neighbours in plane: those help against noise, and would
+    take the edges of thin structures.
     """
     low, high = image.new_tensor(list(ranges)).T.view(2, -1, 1, 1, 1)
     smooth = smooth_in_plane(image, (1, 2), passes=1)
-    nowhere: Tensor = (smooth < low / 2) | (smooth > (high + 1) / 2)
+    darkest, brightest = torch.minimum(image, smooth), torch.maximum(image, smooth)
+    nowhere: Tensor = (brightest < low / 2) | (darkest > (high + 1) / 2)
     return nowhere
