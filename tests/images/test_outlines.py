@@ -38,11 +38,13 @@ def test_too_tight_and_too_wide_outlines_come_to_the_edge(change, outside):
     assert dice(snap_outlines(found, image_of(truth, outside=outside), AFFINE) == 1, truth) > 0.99
 
 
-def test_two_pixels_are_as_far_as_it_goes():
-    truth = column(5)
-    near, far = (ndimage.binary_erosion(truth, IN_PLANE, iterations=n) for n in (2, 4))
+def test_a_few_pixels_are_as_far_as_it_goes():
+    truth = column(10)
+    near, far = (
+        ndimage.binary_erosion(truth, IN_PLANE, iterations=n) for n in (STEPS - 2, STEPS + 4)
+    )
     image = image_of(truth)
-    assert dice(snap_outlines(near.astype(np.uint8), image, AFFINE) == 1, truth) > 0.97
+    assert dice(snap_outlines(near.astype(np.uint8), image, AFFINE) == 1, truth) > 0.98
     assert dice(snap_outlines(far.astype(np.uint8), image, AFFINE) == 1, truth) < 0.85
 
 
@@ -66,7 +68,7 @@ def test_a_label_never_enters_another():
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2), st.integers(0, 1000))
-def test_outlines_move_within_slices_and_two_pixels_at_most(through, seed):
+def test_outlines_move_within_slices_and_a_few_pixels_at_most(through, seed):
     random = np.random.default_rng(seed)
     labels = (ndimage.gaussian_filter(random.normal(size=SHAPE), 2) > 0.05).astype(np.uint8)
     image = random.random(SHAPE).astype(np.float32)

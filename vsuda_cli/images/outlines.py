@@ -3,7 +3,7 @@
 What a network learnt from images of another contrast is right about where a structure is, and a
 pixel or two off about where it ends. The image knows that: a voxel at an outline belongs to the
 side that it resembles. After the region model of Chan and Vese (2001) with local means (Lankton and
-Tannenbaum 2008), for so few steps that an outline stays where the network saw it.
+Tannenbaum 2008), for so few steps that an outline stays near where the network saw it.
 """
 
 import numpy as np
@@ -12,8 +12,10 @@ from scipy import ndimage
 
 from vsuda_cli.images.geometry import Affine, axis_through_slices
 
-# Outlines move by at most so many pixels.
-STEPS = 2
+# Outlines move by at most so many pixels. What is too tight comes to rest only after some steps, as
+# some of the structure is in the mean outside. VS Dice on real heads (examples/realheads, seed 2,
+# three models averaged): 0.860 after 2 steps, 0.882, 0.889, 0.892 after 4, 6 and 8 [ours].
+STEPS = 6
 # Means inside and outside are Gaussian ones around each voxel, of this width in pixels.
 WIDTH = 2.0
 # They must differ by more than this many standard deviations of the structure to tell sides apart.
@@ -61,7 +63,10 @@ def _snap(inside: Mask, free: Mask, image: Image, through: int) -> Mask:
         alike = np.abs(image - mean_in) < np.abs(image - mean_out)
         outer = ndimage.binary_dilation(inside, cross) & ~inside & free
         rim = inside & ~ndimage.binary_erosion(inside, cross, border_value=1)
-        inside = (inside | (outer & alike & clear)) & ~(rim & ~alike & clear)
+        moved = (inside | (outer & alike & clear)) & ~(rim & ~alike & clear)
+        if np.array_equal(moved, inside):
+            break
+        inside = moved
     return inside
 
 
