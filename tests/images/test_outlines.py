@@ -66,21 +66,39 @@ def test_a_label_never_enters_another():
     assert (snapped == 1).sum() > (labels == 1).sum()
 
 
+def test_slices_that_were_missed_at_the_ends_are_found():
+    truth = column(5)
+    image = image_of(truth)
+    found = truth & np.isin(np.arange(SHAPE[2]), [4, 5, 6, 7])
+    assert dice(found, truth) < 0.9
+    assert dice(snap_outlines(found.astype(np.uint8), image, AFFINE) == 1, truth) > 0.99
+    # Slices ten pixels thick: one is as far as it goes.
+    tighter = truth & np.isin(np.arange(SHAPE[2]), [5, 6])
+    apart = np.diag([0.6, 0.6, 6.0, 1.0])
+    once = snap_outlines(tighter.astype(np.uint8), image, apart) == 1
+    assert once[:, :, 4].any() and once[:, :, 7].any()
+    assert not once[:, :, [3, 8]].any()
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2), st.integers(0, 1000))
-def test_outlines_move_within_slices_and_a_few_pixels_at_most(through, seed):
+def test_outlines_move_a_few_pixels_and_as_far_through_slices_at_most(through, seed):
     random = np.random.default_rng(seed)
     labels = (ndimage.gaussian_filter(random.normal(size=SHAPE), 2) > 0.05).astype(np.uint8)
     image = random.random(SHAPE).astype(np.float32)
     spacing = np.full(3, 0.5)
     spacing[through] = 2.0
     snapped = snap_outlines(labels, image, np.diag([*spacing, 1.0])) == 1
-    near = ndimage.generate_binary_structure(3, 1)
-    near &= np.moveaxis(np.array([False, True, False])[:, None, None], 0, through)
+    cross = ndimage.generate_binary_structure(3, 1)
+    middle = np.moveaxis(np.array([False, True, False])[:, None, None], 0, through)
+    line = np.moveaxis(np.array([True, True, True])[:, None, None], 0, through)
     inside = labels == 1
-    assert not (snapped & ~ndimage.binary_dilation(inside, near, iterations=STEPS)).any()
-    deep = ndimage.binary_erosion(inside, near, iterations=STEPS, border_value=1)
-    assert (snapped[deep]).all()
+    farthest, deep = inside, inside
+    for near, times in ((cross & middle, STEPS), (line, -(-STEPS // 4))):
+        farthest = ndimage.binary_dilation(farthest, near, iterations=times)
+        deep = ndimage.binary_erosion(deep, near, iterations=times, border_value=1)
+    assert not (snapped & ~farthest).any()
+    assert snapped[deep].all()
 
 
 def test_an_empty_map_stays_empty():
