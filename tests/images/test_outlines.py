@@ -66,23 +66,21 @@ def test_a_label_never_enters_another():
     assert (snapped == 1).sum() > (labels == 1).sum()
 
 
-def test_slices_that_were_missed_at_the_ends_are_found():
+def test_a_slice_that_was_missed_at_each_end_is_found_and_no_more():
     truth = column(5)
     image = image_of(truth)
     found = truth & np.isin(np.arange(SHAPE[2]), [4, 5, 6, 7])
     assert dice(found, truth) < 0.9
     assert dice(snap_outlines(found.astype(np.uint8), image, AFFINE) == 1, truth) > 0.99
-    # Slices ten pixels thick: one is as far as it goes.
     tighter = truth & np.isin(np.arange(SHAPE[2]), [5, 6])
-    apart = np.diag([0.6, 0.6, 6.0, 1.0])
-    once = snap_outlines(tighter.astype(np.uint8), image, apart) == 1
-    assert once[:, :, 4].any() and once[:, :, 7].any()
-    assert not once[:, :, [3, 8]].any()
+    snapped = snap_outlines(tighter.astype(np.uint8), image, AFFINE) == 1
+    assert snapped[:, :, 4].any() and snapped[:, :, 7].any()
+    assert not snapped[:, :, [3, 8]].any()
 
 
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 2), st.integers(0, 1000))
-def test_outlines_move_a_few_pixels_and_as_far_through_slices_at_most(through, seed):
+def test_outlines_move_a_few_pixels_and_one_slice_at_most(through, seed):
     random = np.random.default_rng(seed)
     labels = (ndimage.gaussian_filter(random.normal(size=SHAPE), 2) > 0.05).astype(np.uint8)
     image = random.random(SHAPE).astype(np.float32)
@@ -94,7 +92,7 @@ def test_outlines_move_a_few_pixels_and_as_far_through_slices_at_most(through, s
     line = np.moveaxis(np.array([True, True, True])[:, None, None], 0, through)
     inside = labels == 1
     farthest, deep = inside, inside
-    for near, times in ((cross & middle, STEPS), (line, -(-STEPS // 4))):
+    for near, times in ((cross & middle, STEPS), (line, 1)):
         farthest = ndimage.binary_dilation(farthest, near, iterations=times)
         deep = ndimage.binary_erosion(deep, near, iterations=times, border_value=1)
     assert not (snapped & ~farthest).any()
