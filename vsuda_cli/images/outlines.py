@@ -13,10 +13,10 @@ from scipy import ndimage
 from vsuda_cli.images.geometry import Affine, axis_through_slices
 
 # Outlines move by at most so many pixels; what is too tight comes to rest only after some steps, as
-# some of the structure is in the mean outside. The first step goes through slices, too: by one slice,
-# which is as thick as some pixels. The figures are in examples/realheads [ours].
+# some of the structure is in the mean outside. The first step goes through slices, too, by one: it
+# is as thick as some pixels. The figures are in examples/realheads [ours].
 STEPS = 6
-# Means inside and outside are Gaussian ones around each voxel, of these widths in pixels and slices.
+# Means inside and outside are Gaussian ones around each voxel, so many pixels and slices wide.
 WIDTH = 2.0
 WIDTH_THROUGH = 0.8
 # They must differ by more than this many standard deviations of the structure to tell sides apart.
@@ -34,10 +34,11 @@ Mask = NDArray[np.bool_]
 def snap_outlines(labels: Labels, image: Image, affine: Affine) -> Labels:
     """Return a label map (X, Y, Z) whose structures end where the image (X, Y, Z) shows edges.
 
-    `affine` maps voxel indices to RAS mm; slices lie across the axis of the largest spacing. Outlines
-    move by at most STEPS pixels and a slice, and never into another label. A background voxel beside a
-    structure joins it if it resembles the structure's mean near there more than that outside; an
-    outermost voxel that does not leaves it. Nothing moves where the two means are about the same.
+    `affine` maps voxel indices to RAS mm; slices lie across the axis of the largest spacing.
+    Outlines move by at most STEPS pixels and a slice, and never into another label. A background
+    voxel beside a structure joins it if it resembles the structure's mean near there more than that
+    outside; an outermost voxel that does not leaves it. Nothing moves where the two means are about
+    the same.
     """
     through = axis_through_slices(affine)
     snapped = labels.copy()
