@@ -81,7 +81,7 @@ def test_what_is_guessed_in_an_unaffected_ear_is_background() -> None:
     assert item.guess is not None
     item = replace(item, label=labelled("t_R", lesion=False).label)
     item.guess[1, 0:3, 3:6, 0] = 0.9  # the other ear's, cut by the side
-    found = as_unaffected(item, [], [1])
+    found = as_unaffected(item, [], [], [1])
     assert found.guess is None and found.label is not None and item.label is not None
     unknown = found.label == IGNORED
     assert unknown[0:3, 3:6, 0].all() and not unknown[8:].any()
@@ -98,10 +98,15 @@ def test_a_lesion_that_reaches_into_the_other_ears_crop_is_no_background_there()
     left = replace(left, label=labelled("t_L", lesion=False).label)
     assert right.label is not None and left.label is not None
     right.label[size - 8 :, 5, 2] = IGNORED
-    found = as_unaffected(left, [right], [1]).label
+    # Where a tumour of the left ear itself would lie it has none.
+    donor = labelled("a_R", lesion=False)
+    assert donor.label is not None
+    donor.label[19:22, 4:7, 1:3] = 1
+    found = as_unaffected(left, [right], whole_lesions([donor], [1]), [1]).label
     assert found is not None
     unknown = torch.zeros_like(found, dtype=torch.bool)
     unknown[size - 6 :, 5, 2] = True
+    unknown[19:22] = False
     assert torch.equal(found == IGNORED, unknown)
     assert torch.equal(found[~unknown], left.label[~unknown])
 

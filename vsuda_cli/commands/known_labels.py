@@ -187,7 +187,7 @@ def with_lesions_grafted(
     known = [
         affected[item.case]
         if item.case in affected
-        else as_unaffected(item, _of_subject(item.subject, affected.values()), lesions)
+        else as_unaffected(item, _of_subject(item.subject, affected.values()), donors, lesions)
         for item in sized
     ]
     hosts = [item for item in known if item.case not in affected]

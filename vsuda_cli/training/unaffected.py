@@ -57,17 +57,22 @@ def lesion_evidence(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]
     return total / len(donors)
 
 
-def as_unaffected(item: Item, affected: Sequence[Item], lesions: Sequence[int]) -> Item:
+def as_unaffected(
+    item: Item, affected: Sequence[Item], donors: Sequence[Lesion], lesions: Sequence[int]
+) -> Item:
     """Return an item of labelled anatomy that has no lesion: all else is background.
 
     But a large lesion reaches into the other ear's crop, and there it is no background: nothing is
     known where it is not in `affected`, what `as_affected` gave for other crops of the same scan,
-    nor of what the crop's sides cut of a guessed lesion.
+    nor of what the crop's sides cut of a guessed lesion. Where a donor's would lie from this ear it
+    has none all the same.
     """
     label = label_of(item).clone()
-    unknown = _cut_by_sides(_lesion(item, lesions) >= 0.5)
+    unknown = torch.zeros_like(label, dtype=torch.bool)
     for other in affected:
         unknown |= _unknown_here(item, other)
+    unknown &= ~_places_of(donors, label, lesions)
+    unknown |= _cut_by_sides(_lesion(item, lesions) >= 0.5)
     label[(label == 0) & unknown] = IGNORED
     return replace(item, label=label, guess=None)
 
@@ -79,13 +84,18 @@ def as_affected(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]) ->
     grows from round to round; what it misses would be learnt as background.
     """
     label = label_of(item).clone()
-    possible = _lesion(item, lesions) >= SURELY_NOT
-    centre = anatomy_centre(label, lesions)
-    for donor in donors:
-        places, _ = place_of(donor, centre, label)
-        possible[tuple(places.T)] = True
+    possible = (_lesion(item, lesions) >= SURELY_NOT) | _places_of(donors, label, lesions)
     label[(label == 0) & possible] = IGNORED
     return replace(item, label=label, guess=None)
+
+
+def _places_of(donors: Sequence[Lesion], label: Tensor, lesions: Sequence[int]) -> Tensor:
+    """Return where donors' lesions would lie in a crop (X, Y, Z) with this label map."""
+    centre, places = anatomy_centre(label, lesions), torch.zeros_like(label, dtype=torch.bool)
+    for donor in donors:
+        voxels, _ = place_of(donor, centre, label)
+        places[tuple(voxels.T)] = True
+    return places
 
 
 def _lesion(item: Item, lesions: Sequence[int]) -> Tensor:
