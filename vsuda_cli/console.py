@@ -90,16 +90,20 @@ def replace_closed_streams() -> None:
     """
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            opened = os.open(os.devnull, os.O_RDWR)
-            if opened != number:
-                os.dup2(opened, number)
-                os.close(opened)
+            _point_at_nothing(number)
             setattr(sys, name, os.fdopen(number, "w" if number else "r"))
 
 
 def close_stdout() -> None:
     """Point stdout at nothing after its reader has gone (`| head`): no traceback at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    _point_at_nothing(1)
+
+
+def _point_at_nothing(number: int) -> None:
+    opened = os.open(os.devnull, os.O_RDWR)
+    if opened != number:
+        os.dup2(opened, number)
+        os.close(opened)
 
 
 class RateColumn(ProgressColumn):

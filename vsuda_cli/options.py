@@ -50,8 +50,7 @@ class OutputOptions(LogOptions):
 
     def __post_init__(self) -> None:
         """Raise VsudaError for options that contradict one another."""
-        if self.force and self.skip_existing:
-            raise VsudaError("--skip-existing", "contradicts --force", "give one of the two")
+        _refuse_both("--skip-existing", self.skip_existing, self.force)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,6 +134,15 @@ class TrainingOptions(LogOptions, DeviceOptions):
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line on stdout instead of paths.")
     ] = False
+
+    def __post_init__(self) -> None:
+        """Raise VsudaError for options that contradict one another."""
+        _refuse_both("--resume", self.resume, self.force)
+
+
+def _refuse_both(keeping: str, keep: bool, force: bool) -> None:
+    if keep and force:
+        raise VsudaError(keeping, "contradicts --force", "give one of the two")
 
 
 def expand_options(function: Function) -> Function:

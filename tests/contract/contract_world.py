@@ -36,6 +36,11 @@ class Call:
     # Its data is a table on stdout; files are written on request, and named on stderr.
     prints_table: bool = False
 
+    @property
+    def keeping(self) -> str:
+        """The option that keeps what is there."""
+        return "--resume" if self.trains else "--skip-existing"
+
     def words(self, world: Mapping[str, Path], out: Path, **instead: Path) -> list[str]:
         """Return the command line's words with paths put in, some of them others."""
         paths = {**world, "out": out, **instead}

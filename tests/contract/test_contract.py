@@ -74,6 +74,15 @@ def refused(result: Result, *names: Path) -> None:
     assert "please report" not in result.err
 
 
+def refused_and_kept(name: str, world: World, out: Path, told: str, *words: str) -> None:
+    """Refused with these words, for the reason told, and nothing in the output changed."""
+    before = contents(out)
+    result = do(name, world, out, *words)
+    refused(result)
+    assert told in result.err
+    assert contents(out) == before
+
+
 # ---- what a reader sees
 
 
@@ -170,11 +179,7 @@ def test_what_exists_is_refused_and_kept(
     name: str, world: World, made: dict[str, tuple[Result, Path]]
 ) -> None:
     _, out = made[name]
-    before = contents(out)
-    result = do(name, world, out)
-    refused(result)
-    assert "--force" in result.err
-    assert contents(out) == before
+    refused_and_kept(name, world, out, "--force")
 
 
 @writing
@@ -196,7 +201,7 @@ def test_what_is_whole_is_skipped(
     _, out = made[name]
     before = contents(out)
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
-    result = do(name, world, out, "--resume" if call.trains else "--skip-existing")
+    result = do(name, world, out, call.keeping)
     assert result.code == 0
     assert contents(out) == before
     if not call.trains:
@@ -209,12 +214,8 @@ def test_keeping_contradicts_replacing(
     name: str, world: World, made: dict[str, tuple[Result, Path]]
 ) -> None:
     _, out = made[name]
-    before = contents(out)
-    keep = "--resume" if CALLS[name].trains else "--skip-existing"
-    result = do(name, world, out, "--force", keep)
-    refused(result)
-    assert "contradicts --force" in result.err
-    assert contents(out) == before
+    words = ("--force", CALLS[name].keeping)
+    refused_and_kept(name, world, out, "contradicts --force", *words)
 
 
 # ---- bad input

@@ -150,13 +150,13 @@ def test_what_is_known_of_targets_is_learnt() -> None:
     assert found["known"] > 0
 
 
-def test_grafted_targets_teach_the_segmenter_alone() -> None:
+def test_grafted_targets_teach_the_segmenter_too() -> None:
     settings = dataclasses.replace(TOY, structure_ranges=((0.9, 1.0), (0.0, 1.0)))
     objective, batch = CutSeg(settings, TRANSLATION, None, CPU), toy_batch()
     objective.segmentation.lesions = [1]
     drawn = objective.segmentation.drawn_grafts(batch["target"], batch["source_label"])
     lesion = batch["source_label"][:, None] == 1
-    # Dark as it came, and drawn in its range; it hides nothing else.
+    # Drawn in its own range.
     assert drawn[lesion].mean() > batch["target"][lesion].mean() + 0.2
     with_it = {**batch, "grafted": drawn, "grafted_label": batch["source_label"]}
     gradients = []

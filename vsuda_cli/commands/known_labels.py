@@ -1,6 +1,6 @@
 """What is known of unlabelled crops of the contrast to be segmented, as labels to learn from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -187,7 +187,7 @@ def with_lesions_grafted(
     known = [
         affected[item.case]
         if item.case in affected
-        else as_unaffected(item, _of_subject(item.subject, affected.values()), donors, lesions)
+        else as_unaffected(item, affected.values(), donors, lesions)
         for item in sized
     ]
     hosts = [item for item in known if item.case not in affected]
@@ -197,7 +197,3 @@ def with_lesions_grafted(
     console.say(f"{len(hosts)} unlabelled crops without a lesion; {len(grafted)} copies with one")
     # As many without: where each ear had a lesion, one would be found in each.
     return known, grafted + hosts * settings.lesion_grafts, lesions
-
-
-def _of_subject(subject: str, items: Iterable["Item"]) -> list["Item"]:
-    return [item for item in items if item.subject == subject]

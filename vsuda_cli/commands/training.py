@@ -50,15 +50,12 @@ def begin(run_folder: Path, options: TrainingOptions) -> "torch.device":
     """
     import atexit
 
-    from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.writable import require_writable
     from vsuda_cli.training import ranks
     from vsuda_cli.training.precision import choose_algorithms, choose_device
     from vsuda_cli.training.run import Run, check_free
 
     console.set_up_logging(options.quiet, options.verbose)
-    if options.resume and options.force:
-        raise VsudaError("--resume", "contradicts --force", "give one of the two")
     device = ranks.device_of(choose_device(options.device))
     choose_algorithms(device)
     ranks.join(device)

@@ -74,6 +74,13 @@ def guess_of(item: Item) -> Tensor:
     return item.guess
 
 
+def affine_of(item: Item) -> Affine:
+    """Return an item's affine; raises ValueError if it has none."""
+    if item.affine is None:
+        raise ValueError(f"{item.case} has no affine")
+    return item.affine
+
+
 def subject_of(case: str) -> str:
     """Return a case id without the suffixes of crops and pseudo-images."""
     return _SUFFIX.sub("", case)

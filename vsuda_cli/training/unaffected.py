@@ -1,6 +1,6 @@
 """Which unlabelled crops have no lesion: of a subject's ears one has it, and the other none."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 from vsuda_cli.images.components import find_components
 from vsuda_cli.images.pseudo_labels import IGNORED
 from vsuda_cli.images.resampling import resample_to_grid
-from vsuda_cli.training.data import Item, guess_of, label_of
+from vsuda_cli.training.data import Item, affine_of, guess_of, label_of
 from vsuda_cli.training.lesions import Lesion, anatomy_centre, place_of, sides_of
 
 # Below this probability a structure is not there for certain.
@@ -58,19 +58,20 @@ def lesion_evidence(item: Item, donors: Sequence[Lesion], lesions: Sequence[int]
 
 
 def as_unaffected(
-    item: Item, affected: Sequence[Item], donors: Sequence[Lesion], lesions: Sequence[int]
+    item: Item, affected: Iterable[Item], donors: Sequence[Lesion], lesions: Sequence[int]
 ) -> Item:
     """Return an item of labelled anatomy that has no lesion: all else is background.
 
     But a large lesion reaches into the other ear's crop, and there it is no background: nothing is
-    known where it is not in `affected`, what `as_affected` gave for other crops of the same scan,
+    known where it is not in those of `affected`, what `as_affected` gave, that are of the subject,
     nor of what the crop's sides cut of a guessed lesion. Where a donor's would lie from this ear it
     has none all the same.
     """
     label = label_of(item).clone()
     unknown = torch.zeros_like(label, dtype=torch.bool)
     for other in affected:
-        unknown |= _unknown_here(item, other)
+        if other.subject == item.subject:
+            unknown |= _unknown_here(item, other)
     unknown &= ~_places_of(donors, label, lesions)
     unknown |= _cut_by_sides(_lesion(item, lesions) >= 0.5)
     label[(label == 0) & unknown] = IGNORED
@@ -106,10 +107,8 @@ def _lesion(item: Item, lesions: Sequence[int]) -> Tensor:
 def _unknown_here(item: Item, other: Item) -> Tensor:
     """Return the voxels (X, Y, Z) of an item where another crop of its scan is ignored."""
     label = label_of(item)
-    if item.affine is None or other.affine is None:
-        return torch.zeros_like(label, dtype=torch.bool)
     ignored = (label_of(other) == IGNORED).cpu().numpy().astype(np.float32)
-    here = resample_to_grid(ignored, other.affine, label.shape, item.affine, order=0)
+    here = resample_to_grid(ignored, affine_of(other), label.shape, affine_of(item), order=0)
     return torch.from_numpy(here > 0).to(label.device)
 
 
