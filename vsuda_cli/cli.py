@@ -26,6 +26,7 @@ from vsuda_cli.commands.seg_train import seg_train
 from vsuda_cli.commands.translate_export import translate_export
 from vsuda_cli.commands.translate_train import translate_train
 from vsuda_cli.errors import InterruptedRunError, VsudaError, file_of
+from vsuda_cli.io.memory import keep_freed_memory
 
 # The exit code of what a signal ended.
 INTERRUPTED = 130
@@ -79,6 +80,7 @@ def _root(
 def main() -> NoReturn:
     """Run `vsuda`; every outcome ends here as one of the exit codes 0, 1, 2 and 130."""
     console.replace_closed_streams()
+    keep_freed_memory()
     # A requeued or cancelled job gets SIGTERM or SIGUSR1; it ends as Ctrl-C does.
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, _interrupt)

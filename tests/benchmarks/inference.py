@@ -34,6 +34,7 @@ from vsuda_cli.commands.running import device_threads
 from vsuda_cli.inference import Loaded, make_segmenter
 from vsuda_cli.io.batch import Failure, Job
 from vsuda_cli.io.cases import find_images, label_beside
+from vsuda_cli.io.memory import keep_freed_memory
 from vsuda_cli.io.nifti import save_image, save_label
 from vsuda_cli.io.pipeline import Stages, run_overlapped
 from vsuda_cli.networks import cuda_graphs
@@ -90,6 +91,7 @@ def _measure(
     largest_pass: int,
     repeats: int,
 ) -> tuple[float, float, float, float, float]:
+    keep_freed_memory()
     where = choose_device(device)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -128,7 +130,7 @@ def _segmenting(
     where: torch.device,
 ) -> tuple[Stages, list[Job], Callable[[], None]]:
     settings = resolving.resolve(config.SegmentationSettings, preset=preset)
-    _write_cases(folder, size, cases, settings.preprocessing, labelled=False)
+    write_cases(folder, size, cases, settings.preprocessing, labelled=False)
     network = build_unet(settings.unet, len(settings.classes) + 1).to(where).eval()
     loaded = Loaded(network, settings, 1, crops=True)
     segmenter = make_segmenter((loaded,), where, largest_pass=largest_pass)
@@ -168,7 +170,7 @@ def _translating(
     where: torch.device,
 ) -> tuple[Stages, list[Job], Callable[[], None]]:
     settings = resolving.resolve(config.TranslationSettings, preset=preset, values={"dims": dims})
-    _write_cases(folder, size, cases, settings.preprocessing, labelled=True)
+    write_cases(folder, size, cases, settings.preprocessing, labelled=True)
     network = build_generator(settings).to(where).eval()
     translator = make_translator(network, settings, 1, where)
     jobs, waiting = [], []
@@ -187,7 +189,7 @@ def _translating(
     return Stages(load, compute, translate_export.save), jobs, bare
 
 
-def _write_cases(
+def write_cases(
     folder: Path,
     size: tuple[int, int, int],
     cases: int,

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from vsuda_cli.io.batch import Failure, Job, JobResult, attempt
+from vsuda_cli.io.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def _run_pool(
     pool = ProcessPoolExecutor(
         max_workers=min(workers, len(waiting)),
         env=limits,
-        initializer=_end_with,
+        initializer=_begin,
         initargs=(os.getpid(),),
     )
     most_out = 1 if workers == 1 else CASES_PER_WORKER * workers
@@ -109,6 +110,12 @@ def _run_pool(
         # Normally all is done by now; on an interruption nobody waits for what is left.
         pool.shutdown(wait=True, kill_workers=bool(running))
     return suspects
+
+
+def _begin(command: int) -> None:
+    """Begin a worker process of a command."""
+    keep_freed_memory()
+    _end_with(command)
 
 
 def _end_with(command: int) -> None:
