@@ -1,9 +1,11 @@
 """The ladder's table and recipe."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,24 +16,60 @@ RUNGS = {"source-only": (0.1, 0.2), "halfway": (0.5, 0.3), "upper-bound": (0.9, 
 
 def test_rungs_stand_between_source_only_and_upper_bound(tmp_path: Path) -> None:
     for name, (tumour, cochlea) in RUNGS.items():
-        # The structure that case b lacks has no distance.
-        rows = [f"a,{tumour},2,{cochlea},1", f"b,{tumour},,{cochlea},3"]
-        head = "case,VS_Dice,VS_ASSD,cochlea_Dice,cochlea_ASSD"
-        (tmp_path / f"{name}.csv").write_text("\n".join([head, *rows]) + "\n")
-    outputs = ["--markdown", tmp_path / "ladder.md", "--json", tmp_path / "ladder.json"]
-    done = subprocess.run(
-        [sys.executable, SCRIPT, tmp_path, "--rungs", *RUNGS, *outputs],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    table = json.loads((tmp_path / "ladder.json").read_text())
+        _score(tmp_path / "out", name, tumour, cochlea)
+    table, printed = _ladder(tmp_path, tmp_path / "out")
     assert [round(rung["VS_gap"], 6) for rung in table.values()] == [0, 0.5, 1]
     assert round(table["halfway"]["cochlea_gap"], 6) == round(0.1 / 0.6, 6)
     assert table["halfway"]["VS_ASSD"] == [2.0, 0.0]
     assert table["halfway"]["cochlea_ASSD"] == [2.0, 2**0.5]
-    assert done.stdout == (tmp_path / "ladder.md").read_text()
-    assert "| halfway | 0.500 ± 0.000 |" in done.stdout
+    assert "| halfway | 0.500 ± 0.000 |" in printed
+
+
+def test_of_several_seeds_it_is_the_spread_of_their_means(tmp_path: Path) -> None:
+    for seed, better in (("a", 0.0), ("b", 0.02)):
+        for name, (tumour, cochlea) in RUNGS.items():
+            _score(tmp_path / seed, name, tumour + better, cochlea)
+    table, _ = _ladder(tmp_path, tmp_path / "a", tmp_path / "b")
+    mean, deviation = table["halfway"]["VS_Dice"]
+    assert (round(mean, 6), round(deviation, 6)) == (0.51, round(0.02 / 2**0.5, 6))
+    # The scans' own distances, 1 and 3, average to the same in both.
+    assert table["halfway"]["cochlea_ASSD"] == [2.0, 0.0]
+
+
+def test_minutes_are_those_of_a_rungs_own_trainings(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in RUNGS:
+        _score(out, name, 0.5, 0.5)
+    for run, minutes in (("halfway-a", 3), ("halfway-b", 4), ("upper-bound", 10)):
+        folder = out / "runs" / run
+        folder.mkdir(parents=True)
+        for file, when in (("config.toml", 0), ("metrics.jsonl", 60 * minutes)):
+            (folder / file).touch()
+            os.utime(folder / file, (1000 + when, 1000 + when))
+    table, printed = _ladder(tmp_path, out)
+    assert [rung["minutes"] for rung in table.values()] == [None, 7.0, 10.0]
+    assert printed.splitlines()[3].endswith("| 7.0 |")
+
+
+def _score(out: Path, rung: str, tumour: float, cochlea: float) -> None:
+    # The structure that case b lacks has no distance.
+    rows = [f"a,{tumour},2,{cochlea},1", f"b,{tumour},,{cochlea},3"]
+    (out / "scores").mkdir(parents=True, exist_ok=True)
+    text = "\n".join(["case,VS_Dice,VS_ASSD,cochlea_Dice,cochlea_ASSD", *rows])
+    (out / "scores" / f"{rung}.csv").write_text(text + "\n")
+
+
+def _ladder(folder: Path, *outs: Path) -> tuple[dict[str, Any], str]:
+    files = folder / "ladder.md", folder / "ladder.json"
+    outputs = ["--markdown", files[0], "--json", files[1]]
+    done = subprocess.run(
+        [sys.executable, SCRIPT, *outs, "--rungs", *RUNGS, *outputs],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == files[0].read_text()
+    return json.loads(files[1].read_text()), done.stdout
 
 
 @pytest.mark.parametrize(
@@ -72,3 +110,19 @@ def test_a_target_of_another_tag_is_taken_for_t2(tmp_path: Path) -> None:
     for ranges in ("[[0.35,0.8],[0.75,1.0]]", "[[0.3,0.7],[0.75,1.0]]"):
         assert f"--set structure_ranges={ranges}" in done.stdout
     assert "/runs/curve --method curve" in done.stdout
+
+
+def test_what_decides_is_run_once_for_each_seed(tmp_path: Path) -> None:
+    (tmp_path / "target_validation_labels").mkdir()
+    where = [f"DATA={tmp_path}", f"OUT={tmp_path / 'out'}", "VSUDA=vsuda", "SEEDS=1 5"]
+    done = subprocess.run(
+        ["make", "-n", "-f", RECIPE / "Makefile", *where, "seeds"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for seed in ("1", "5"):
+        out = tmp_path / "out" / f"seed-{seed}"
+        trained = [line for line in done.stdout.splitlines() if f" {out}/runs/model1 " in line]
+        assert any(f" --seed {seed} " in line for line in trained)
+    assert f"ladder.py {tmp_path}/out/seed-1 {tmp_path}/out/seed-5 --rungs" in done.stdout

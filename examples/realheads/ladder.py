@@ -1,7 +1,10 @@
-"""The ladder's table: mean and deviation of every rung, and the share of the gap it closes.
+"""The ladder's table: scores of every rung, the share of the gap it closes, minutes of training.
 
-ladder.py SCORES --rungs NAME... --markdown FILE --json FILE. SCORES holds the CSV files of
-`vsuda evaluate --csv`, one a rung; the gap lies between `source-only` and `upper-bound`.
+ladder.py OUT... --rungs NAME... --markdown FILE --json FILE. An OUT is a folder of this recipe: its
+`scores` are the CSV files of `vsuda evaluate --csv`, one a rung. Of one OUT the table holds mean and
+standard deviation over its scans, of several, which differ by their seed, those of their means.
+The gap lies between `source-only` and `upper-bound`. The minutes are wall time from the beginning
+to the end of a rung's own training (of both, where it has two), with what interrupted it.
 """
 
 import argparse
@@ -17,12 +20,12 @@ COLUMNS = ("VS_Dice", "VS_ASSD", "cochlea_Dice", "cochlea_ASSD")
 def main() -> None:
     """Write the table to both files and print it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("scores", type=Path)
+    parser.add_argument("outs", type=Path, nargs="+", metavar="OUT")
     parser.add_argument("--rungs", nargs="+", required=True)
     parser.add_argument("--markdown", type=Path, required=True)
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
-    rungs = {name: read(options.scores / f"{name}.csv") for name in options.rungs}
+    rungs = {name: measured(options.outs, name) for name in options.rungs}
     for name, columns in rungs.items():
         for structure in ("VS", "cochlea"):
             share = closed(columns, rungs, f"{structure}_Dice")
@@ -33,16 +36,37 @@ def main() -> None:
     sys.stdout.write(table)
 
 
-def read(path: Path) -> dict[str, object]:
-    """Return mean and standard deviation (n - 1) of each column's cells that are not empty."""
-    with path.open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    found: dict[str, object] = {"cases": len(rows)}
+def measured(outs: list[Path], name: str) -> dict[str, object]:
+    """Return [mean, standard deviation (n - 1)] of each column, and the mean minutes of training."""
+    runs = [read(out / "scores" / f"{name}.csv") for out in outs]
+    found: dict[str, object] = {"runs": len(runs)}
     for column in COLUMNS:
-        values = [float(row[column]) for row in rows if row[column]]
+        of_scans = [run[column] for run in runs]
+        values = of_scans[0] if len(runs) == 1 else [statistics.fmean(one) for one in of_scans]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
         found[column] = [statistics.fmean(values), deviation]
+    minutes = [minutes_of_training(out / "runs", name) for out in outs]
+    known = [one for one in minutes if one is not None]
+    found["minutes"] = statistics.fmean(known) if known else None
     return found
+
+
+def read(path: Path) -> dict[str, list[float]]:
+    """Return each column's cells that are not empty."""
+    with path.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    return {column: [float(row[column]) for row in rows if row[column]] for column in COLUMNS}
+
+
+def minutes_of_training(runs: Path, name: str) -> float | None:
+    """Return the minutes from a run's settings to its last metrics; None where none was trained."""
+    own = [runs / one for one in (name, f"{name}-a", f"{name}-b") if (runs / one).is_dir()]
+    # Of CutSeg's run, the fine-tuned one lies inside.
+    own += [run / "fine-tuned" for run in own if (run / "fine-tuned").is_dir()]
+    ends = [(run / "config.toml", run / "metrics.jsonl") for run in own]
+    if not ends:
+        return None
+    return sum(last.stat().st_mtime - first.stat().st_mtime for first, last in ends) / 60
 
 
 def closed(columns: dict, rungs: dict, name: str) -> float | None:
@@ -56,12 +80,14 @@ def closed(columns: dict, rungs: dict, name: str) -> float | None:
 def markdown(rungs: dict) -> str:
     """Return the table, one rung a row."""
     lines = ["| rung | VS Dice | VS ASSD (mm) | gap closed | cochlea Dice | cochlea ASSD (mm) |"]
-    lines[0] += " gap closed |"
-    lines.append("|---" * 7 + "|")
+    lines[0] += " gap closed | training (min) |"
+    lines.append("|---" * 8 + "|")
     for name, found in rungs.items():
         cells = [f"{found[c][0]:.3f} ± {found[c][1]:.3f}" for c in COLUMNS]
         gaps = ["-" if found[g] is None else f"{found[g]:.2f}" for g in ("VS_gap", "cochlea_gap")]
-        lines.append("| " + " | ".join([name, *cells[:2], gaps[0], *cells[2:], gaps[1]]) + " |")
+        minutes = "-" if found["minutes"] is None else f"{found['minutes']:.1f}"
+        row = [name, *cells[:2], gaps[0], *cells[2:], gaps[1], minutes]
+        lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
 
 
