@@ -1,8 +1,8 @@
 """The ladder's table: scores of every rung, the share of the gap it closes, minutes of training.
 
 ladder.py OUT... --rungs NAME... --markdown FILE --json FILE. An OUT is a folder of this recipe: its
-`scores` are the CSV files of `vsuda evaluate --csv`, one a rung. Of one OUT the table holds mean and
-standard deviation over its scans, of several, which differ by their seed, those of their means.
+`scores` are the CSV files of `vsuda evaluate --csv`, one a rung. Of one OUT the table holds mean
+and standard deviation over its scans, of several, which differ by their seed, those of their means.
 The gap lies between `source-only` and `upper-bound`. The minutes are wall time from the beginning
 to the end of a rung's own training (of both, where it has two), with what interrupted it.
 """
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def measured(outs: list[Path], name: str) -> dict[str, object]:
-    """Return [mean, standard deviation (n - 1)] of each column, and the mean minutes of training."""
+    """Return each column's [mean, standard deviation (n - 1)], and the mean minutes of training."""
     runs = [read(out / "scores" / f"{name}.csv") for out in outs]
     found: dict[str, object] = {"runs": len(runs)}
     for column in COLUMNS:
