@@ -120,6 +120,16 @@ def test_folder_duplicates_and_partners(tmp_path):
     assert "is not named" in problems(tmp_path / "unnamed.nii.gz", WARNING)
 
 
+def test_axes_that_run_otherwise_than_most(tmp_path):
+    turned = AFFINE @ np.diag([-1, 1, 1, 1])
+    for number, affine in enumerate((AFFINE, AFFINE, turned)):
+        save_image(tmp_path / f"{number}_ceT1.nii.gz", image(number), affine)
+        save_image(tmp_path / f"c{number}_{'RRL'[number]}_ceT1.nii.gz", image(number + 3), affine)
+    (found,) = look(tmp_path)
+    assert (found.severity, found.path.name) == (WARNING, "2_ceT1.nii.gz")
+    assert found.problem == "is stored along LAS, most images here along RAS"
+
+
 def test_no_folder_and_an_empty_one_are_refused(tmp_path):
     with pytest.raises(VsudaError, match="no NIfTI"):
         nifti_files(tmp_path)

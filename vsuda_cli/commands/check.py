@@ -26,9 +26,9 @@ def check(
 ) -> None:
     """Say what is wrong with folders of images: a table a folder, exit code 1 on errors.
 
-    Looked at: damaged files, geometry, sform against qform, labels, NaN, duplicates, image and
-    label pairs. With --fix, a copy of every file that can be put right for certain is written and
-    the changes are listed; the folders themselves are only read.
+    Looked at: damaged files, geometry, sform against qform, axes, labels, NaN, duplicates, image
+    and label pairs. With --fix, a copy of every file that can be put right for certain is written
+    and the changes are listed; the folders themselves are only read.
 
     Example: vsuda check source_training target_training --fix repaired
     """

@@ -1,7 +1,7 @@
 """What is wrong with files and folders, found without stopping at the first thing."""
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,15 @@ import nibabel as nib
 import numpy as np
 
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.cases import LABEL, NOT_IMAGES, PROBABILITY, CaseFile, is_nifti, parse_name
+from vsuda_cli.io.cases import (
+    LABEL,
+    NOT_IMAGES,
+    PROBABILITY,
+    CaseFile,
+    is_crop,
+    is_nifti,
+    parse_name,
+)
 from vsuda_cli.io.header import farthest_apart_mm
 from vsuda_cli.io.nifti import (
     Geometry,
@@ -85,7 +93,7 @@ def inspect_file(path: Path, class_count: int) -> Inspection:
 
 
 def inspect_folder(inspections: Mapping[Path, Inspection]) -> list[Finding]:
-    """Look at the files of one folder together: duplicates, and labels that fit their images."""
+    """Look at the files of one folder together: duplicates, axes, labels that fit their images."""
     named = []
     for path in sorted(inspections):
         try:
@@ -95,6 +103,7 @@ def inspect_folder(inspections: Mapping[Path, Inspection]) -> list[Finding]:
     return [
         *_duplicate_cases(named),
         *_same_voxels(named, inspections),
+        *_axes(named, inspections),
         *_partners(named, inspections),
     ]
 
@@ -155,6 +164,26 @@ def _same_voxels(
         for file in group[1:]:
             problem = f"holds the same voxels as {group[0].path.name}"
             found.append(Finding(WARNING, file.path, problem, "keep one of them"))
+    return found
+
+
+def _axes(named: Sequence[CaseFile], inspections: Mapping[Path, Inspection]) -> list[Finding]:
+    """Find the whole images whose axes run otherwise than most images' of the folder."""
+    axes = {}
+    for file in named:
+        geometry = inspections[file.path].geometry
+        # Crops of left ears are stored mirrored.
+        if geometry is not None and file.tag not in NOT_IMAGES and not is_crop(file.case):
+            axes[file.path] = "".join(nib.aff2axcodes(geometry.affine))
+    if not axes:
+        return []
+    usual = Counter(axes.values()).most_common(1)[0][0]
+    found = []
+    for path, own in axes.items():
+        if own != usual:
+            problem = f"is stored along {own}, most images here along {usual}"
+            remedy = "turn it, or crop, which turns all: training takes axes as they are stored"
+            found.append(Finding(WARNING, path, problem, remedy))
     return found
 
 
