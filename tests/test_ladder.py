@@ -81,48 +81,42 @@ def test_the_files_say_which_contrast_is_to_be_segmented(
     scan = tmp_path / "target_training" / f"a_{target}.nii.gz"
     scan.parent.mkdir()
     scan.touch()
-    where = [f"DATA={tmp_path}", f"OUT={tmp_path / 'out'}", "VSUDA=vsuda"]
-    done = subprocess.run(
-        ["make", "-n", "-f", RECIPE / "Makefile", *where, "adapt"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    crops = [line for line in done.stdout.splitlines() if line.startswith("vsuda crop ")]
+    planned = _planned(tmp_path, "adapt")
+    crops = [line for line in planned.splitlines() if line.startswith("vsuda crop ")]
     for line in crops:
         tag = source if "source_training" in line else target
         assert f"/atlas/atlas_{tag}.nii.gz" in line
     assert len(crops) == 3
-    assert f"--set structure_ranges=[{tumour}," in done.stdout
-    exported = [line for line in done.stdout.splitlines() if "translate-export" in line]
+    assert f"--set structure_ranges=[{tumour}," in planned
+    exported = [line for line in planned.splitlines() if "translate-export" in line]
     assert len(exported) == 3
     assert all(line.endswith(f"--tag {target}") for line in exported)
 
 
 def test_a_target_of_another_tag_is_taken_for_t2(tmp_path: Path) -> None:
-    where = [f"DATA={tmp_path}", f"OUT={tmp_path / 'out'}", "VSUDA=vsuda", "TARGET_TAG=T2w"]
-    done = subprocess.run(
-        ["make", "-n", "-f", RECIPE / "Makefile", *where, "adapt"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    planned = _planned(tmp_path, "adapt", "TARGET_TAG=T2w")
     for ranges in ("[[0.35,0.8],[0.75,1.0]]", "[[0.3,0.7],[0.75,1.0]]"):
-        assert f"--set structure_ranges={ranges}" in done.stdout
-    assert "/runs/curve --method curve" in done.stdout
+        assert f"--set structure_ranges={ranges}" in planned
+    assert "/runs/curve --method curve" in planned
 
 
 def test_what_decides_is_run_once_for_each_seed(tmp_path: Path) -> None:
     (tmp_path / "target_validation_labels").mkdir()
-    where = [f"DATA={tmp_path}", f"OUT={tmp_path / 'out'}", "VSUDA=vsuda", "SEEDS=1 5"]
+    planned = _planned(tmp_path, "seeds", "SEEDS=1 5")
+    for seed in ("1", "5"):
+        out = tmp_path / "out" / f"seed-{seed}"
+        trained = [line for line in planned.splitlines() if f" {out}/runs/model1 " in line]
+        assert any(f" --seed {seed} " in line for line in trained)
+    assert f"ladder.py {tmp_path}/out/seed-1 {tmp_path}/out/seed-5 --rungs" in planned
+
+
+def _planned(data: Path, target: str, *variables: str) -> str:
+    """Return what `make -n` of the recipe prints."""
+    where = [f"DATA={data}", f"OUT={data / 'out'}", "VSUDA=vsuda"]
     done = subprocess.run(
-        ["make", "-n", "-f", RECIPE / "Makefile", *where, "seeds"],
+        ["make", "-n", "-f", RECIPE / "Makefile", *where, *variables, target],
         capture_output=True,
         text=True,
         check=True,
     )
-    for seed in ("1", "5"):
-        out = tmp_path / "out" / f"seed-{seed}"
-        trained = [line for line in done.stdout.splitlines() if f" {out}/runs/model1 " in line]
-        assert any(f" --seed {seed} " in line for line in trained)
-    assert f"ladder.py {tmp_path}/out/seed-1 {tmp_path}/out/seed-5 --rungs" in done.stdout
+    return done.stdout

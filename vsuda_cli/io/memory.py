@@ -7,7 +7,7 @@ import os
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 # Larger arrays are mapped for themselves, and given back when they are freed: as far as glibc's own
-# threshold goes. With 1 GiB `translate-export` in 3D took 948 MB instead of 664.
+# threshold goes. With 1 GiB `translate-export` in 3D took 948 MB instead of 725.
 LARGEST_KEPT_BYTES = 1 << 25
 # So much free memory is kept at the end of each arena.
 MOST_KEPT_BYTES = 1 << 29
@@ -20,7 +20,7 @@ def keep_freed_memory() -> None:
 
     By itself it gives arrays back as soon as a thread has freed them, and the kernel has to find
     and clear pages for the next ones, one thread after another: half of the time that loading a
-    crop takes, and a tenth of a training's on CPUs (tests/benchmarks/loading.py).
+    crop takes (tests/benchmarks/loading.py), and a tenth of a training's on CPUs.
     """
     if any(name in os.environ for name in OWN_SETTINGS):
         return
