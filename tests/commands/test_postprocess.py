@@ -136,6 +136,26 @@ def test_one_sided_keeps_what_both_crops_show_of_one_tumour(tmp_path):
     assert counts == {"R": 40 * 10 * 6, "L": 30 * 10 * 6}
 
 
+@pytest.mark.parametrize("words", [["--max-distance-mm", 10], ["--max-above-mm", 14]])
+def test_the_other_ears_tumour_stays_in_a_crop_that_shows_its_end(tmp_path, words):
+    dirty = np.zeros((180, 90, 30), dtype=np.uint8)
+    for x in (40, 140):
+        dirty[x : x + 4, 45:48, 5:7] = 2
+    # From beside the right cochlea past the middle, where it is higher than beside it.
+    dirty[46:110, 40:50, 9:16] = 1
+    dirty[80:110, 40:50, 16:24] = 1
+    expected = dirty.copy()
+    # Far from its cochlea, and met by nothing that the right crop keeps.
+    dirty[150:156, 22:26, 24:28] = 1
+    save_ears(tmp_path, dirty, {"R": (20, 20, 0), "L": (80, 20, 0)}, (80, 50, 30))
+    save_image(tmp_path / "scans" / "a_hrT2.nii.gz", np.zeros(dirty.shape), AFFINE)
+    like = ["--like", tmp_path / "scans", "--json"]
+    result = call(tmp_path / "labels", tmp_path / "out", *words, *like)
+    assert np.array_equal(load_label(tmp_path / "out" / "a_Label.nii.gz").array, expected)
+    (gone,) = json.loads(result.stdout)["removed"]
+    assert (gone["label"], gone["voxels"]) == ("a_L", 6 * 4 * 4)
+
+
 def test_connectivity_and_holes(tmp_path):
     labels = np.zeros((20, 20, 20), dtype=np.uint8)
     labels[5:10, 5:10, 5:10] = 1

@@ -68,7 +68,8 @@ def postprocess(
     snap: Annotated[
         bool,
         typer.Option(
-            "--snap", help="Move outlines by up to 2 pixels to the scans' edges; with --like."
+            "--snap",
+            help="Move outlines by up to 6 pixels and a slice to the scans' edges; with --like.",
         ),
     ] = False,
     fill_cysts: Annotated[
@@ -85,11 +86,13 @@ def postprocess(
     """Drop false components of each ear, and put the ears back on the scan.
 
     Per ear: VS components whose centre lies more than 22.5 mm above the cochlea's centre are
-    dropped, up being the world's z; then the largest component of each class is kept. A label map
-    wider than 120 mm that is not named _R or _L holds both ears: each half is treated alone. With
-    --one-sided a subject keeps its largest tumour alone, as sporadic schwannomas are. With --snap
-    outlines then move to where the scan shows edges: a voxel belongs to the side it resembles. Last
-    --fill-cysts adds to the tumour what it encloses in a slice by three quarters or more.
+    dropped, up being the world's z; then the largest component of each class is kept. With --like
+    or --one-sided a subject's ears are seen together, and the end of one ear's tumour that the
+    other's crop shows stays, far from its cochlea as it is. A label map wider than 120 mm that is
+    not named _R or _L holds both ears: each half is treated alone. With --one-sided a subject keeps
+    its largest tumour alone, as sporadic schwannomas are. With --snap outlines then move to where
+    the scan shows edges: a voxel belongs to the side it resembles. Last --fill-cysts adds to the
+    tumour what it encloses in a slice by three quarters or more.
 
     Example: vsuda postprocess predictions/fused final --like target_validation
     """
@@ -182,27 +185,27 @@ def clean_case(
 
     With `snap` their outlines move there to the scan's edges; with `cysts` the tumour's are filled.
     """
-    from vsuda_cli.images import components
-    from vsuda_cli.images.one_sided import keep_one_tumour
+    from vsuda_cli.images.both_ears import clean_ears, keep_one_tumour
+    from vsuda_cli.images.components import holds_both_ears
     from vsuda_cli.images.outlines import snap_outlines
     from vsuda_cli.io.batch import JobResult
     from vsuda_cli.io.nifti import load_image, load_label, save_label
 
-    maps, changes, remarks = [], [], []
-    for part in parts:
-        label = load_label(part.path, len(rules.classes) + 1)
-        one_ear = part.case.endswith(EARS)
-        both = not one_ear and components.holds_both_ears(label.shape, label.affine)
-        way = components.clean_both_ears if both else components.clean
-        cleaned, gone, said = way(label.array, label.affine, rules)
-        maps.append((cleaned, label.affine))
-        changes.append(gone)
-        remarks.append(said)
+    found = [load_label(part.path, len(rules.classes) + 1) for part in parts]
+    ears = [
+        part.case.endswith(EARS) or not holds_both_ears(volume.shape, volume.affine)
+        for part, volume in zip(parts, found, strict=True)
+    ]
+    cleaned = clean_ears([(volume.array, volume.affine) for volume in found], ears, rules)
+    maps = [(one[0], volume.affine) for one, volume in zip(cleaned, found, strict=True)]
+    changes = [one[1] for one in cleaned]
     if one_sided:
         kept, more = keep_one_tumour(maps, rules)
         maps = [(labels, affine) for labels, (_, affine) in zip(kept, maps, strict=True)]
         changes = [[*gone, *also] for gone, also in zip(changes, more, strict=True)]
-    told = list(zip([part.case for part in parts], changes, remarks, strict=True))
+    told = [
+        (part.case, gone, one[2]) for part, gone, one in zip(parts, changes, cleaned, strict=True)
+    ]
     if scan is not None:
         merged, affine = _merge(parts, maps, scan)
         if snap:

@@ -13,6 +13,8 @@ from vsuda_cli.images.geometry import transform, translation
 
 # [paper] 15 voxels along z, at the training spacing of 1.5 mm.
 MAX_ABOVE_MM = 22.5
+# The rules about where a tumour lies, as removals name them.
+PLACE = ("height", "distance")
 # Neighbours of a voxel by connectivity: faces; and edges; and corners.
 CONNECTIVITY = {6: 1, 18: 2, 26: 3}
 # A field of view wider than this from left to right holds both inner ears, about 85 mm apart.
@@ -20,6 +22,7 @@ BOTH_EARS_MM = 120.0
 
 Labels = NDArray[np.uint8]
 Affine = NDArray[np.float64]
+Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class Component:
     centre_mm: NDArray[np.float64]
 
 
-def clean(labels: Labels, affine: Affine, rules: Rules) -> Cleaned:
+def clean(
+    labels: Labels, affine: Affine, rules: Rules, reaching_in: Labels | None = None
+) -> Cleaned:
     """Apply the rules to one ear's label map (X, Y, Z); `affine` is voxel index to RAS mm.
 
     In this order: tumour components whose centre lies more than `max_above_mm` above the centre
@@ -73,10 +78,15 @@ def clean(labels: Labels, affine: Affine, rules: Rules) -> Cleaned:
     stored), then those nowhere nearer to it than `max_distance_mm`; components below
     `smallest_mm3`; all but each class's largest component; holes are filled. Returns the cleaned
     map, what was removed, and remarks.
+
+    `reaching_in` (X, Y, Z) shows the other ear's tumour: components that it meets are that one's,
+    and stay however far they are from this ear's anchor.
     """
 
-    def whole(part: Labels, part_affine: Affine) -> Cleaned:
-        return _clean_part(part, np.ones(part.shape, dtype=np.bool_), part_affine, rules, "")
+    def whole(part: Labels, part_affine: Affine, box: Box) -> Cleaned:
+        everywhere = np.ones(part.shape, dtype=np.bool_)
+        foreign = None if reaching_in is None else reaching_in[box] > 0
+        return _clean_part(part, everywhere, part_affine, rules, "", foreign)
 
     return _in_box(labels, affine, whole)
 
@@ -89,13 +99,15 @@ def clean_both_ears(labels: Labels, affine: Affine, rules: Rules) -> Cleaned:
     """
     middle_x = float(transform(affine, (np.array([labels.shape]) - 1) / 2)[0, 0])
 
-    def halves(part: Labels, part_affine: Affine) -> Cleaned:
+    def halves(part: Labels, part_affine: Affine, _: Box) -> Cleaned:
         return _clean_halves(part, part_affine, rules, middle_x)
 
     return _in_box(labels, affine, halves)
 
 
-def _in_box(labels: Labels, affine: Affine, work: Callable[[Labels, Affine], Cleaned]) -> Cleaned:
+def _in_box(
+    labels: Labels, affine: Affine, work: Callable[[Labels, Affine, Box], Cleaned]
+) -> Cleaned:
     """Let `work` see the labels' box alone, with its affine: structures are a small part."""
     result = np.zeros_like(labels)
     boxes = ndimage.find_objects((labels > 0).astype(np.uint8))
@@ -103,7 +115,7 @@ def _in_box(labels: Labels, affine: Affine, work: Callable[[Labels, Affine], Cle
         return result, [], []
     box = boxes[0]
     start = np.array([edge.start for edge in box], dtype=np.float64)
-    cleaned, removed, remarks = work(labels[box], affine @ translation(start))
+    cleaned, removed, remarks = work(labels[box], affine @ translation(start), box)
     result[box] = cleaned
     return result, removed, remarks
 
@@ -174,16 +186,24 @@ def select_components(
 
 
 def _clean_part(
-    labels: Labels, part: NDArray[np.bool_], affine: Affine, rules: Rules, where: str
+    labels: Labels,
+    part: NDArray[np.bool_],
+    affine: Affine,
+    rules: Rules,
+    where: str,
+    foreign: NDArray[np.bool_] | None = None,
 ) -> Cleaned:
-    """Apply the rules to the labels inside `part`; what is outside is 0 in the result."""
+    """Apply the rules to the labels inside `part`; what is outside is 0 in the result.
+
+    Tumour components that meet `foreign` stay where the rules of place would drop them, and are
+    not this ear's largest either.
+    """
     result = np.where(part, labels, 0).astype(np.uint8)
     removed: list[Removal] = []
     remarks: list[str] = []
     unit_mm3 = voxel_mm3(affine)
     found_anchor = _find_anchor(result, affine, rules)
-    about_anchor = {"height": rules.max_above_mm, "distance": rules.max_distance_mm}
-    for rule, limit in about_anchor.items():
+    for rule, limit in zip(PLACE, (rules.max_above_mm, rules.max_distance_mm), strict=True):
         if limit is not None and found_anchor is None and (result == rules.tumour).any():
             anchor = rules.classes[rules.anchor - 1]
             remarks.append(f"{where}no {anchor}, the rule of {rule} is skipped")
@@ -193,10 +213,15 @@ def _clean_part(
         if value == rules.tumour and rules.max_distance_mm is not None and found_anchor is not None:
             distances = _distances_mm(numbered, len(found), found_anchor, affine)
         kept: list[Component] = []
+        guests: list[Component] = []
+        met = set() if foreign is None else set(np.unique(numbered[foreign]).tolist())
         for component in found:
             reason = None
             if value == rules.tumour and found_anchor is not None:
                 reason = _misplaced(component, distances, found_anchor, rules)
+                if reason is not None and component.number in met:
+                    guests.append(component)
+                    continue
             if reason is None and component.voxels * unit_mm3 < rules.smallest_mm3:
                 reason = ("smallest", f"below {rules.smallest_mm3:g} mm3")
             if reason is None and rules.keep_largest and kept:
@@ -207,7 +232,7 @@ def _clean_part(
             mm3 = component.voxels * unit_mm3
             detail = where + reason[1]
             removed.append(Removal(structure, reason[0], component.voxels, mm3, detail))
-        result[(result == value) & ~select_components(numbered, kept, len(found))] = 0
+        result[(result == value) & ~select_components(numbered, kept + guests, len(found))] = 0
     if rules.fill_holes:
         for value, structure in enumerate(rules.classes, start=1):
             holes = ndimage.binary_fill_holes(result == value) & (result == 0)

@@ -1,19 +1,52 @@
-"""One tumour a subject: of all that the label maps of both ears show, the largest stays."""
+"""Label maps of a subject's two ears: a tumour may reach from one into the other's."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
 from vsuda_cli.images.components import (
+    PLACE,
     Affine,
+    Cleaned,
     Labels,
     Removal,
     Rules,
+    clean,
+    clean_both_ears,
     find_components,
     select_components,
     voxel_mm3,
 )
 from vsuda_cli.images.cropping import place_back
+
+
+def clean_ears(
+    maps: Sequence[tuple[Labels, Affine]], ears: Sequence[bool], rules: Rules
+) -> list[Cleaned]:
+    """Clean the label maps of one subject: of one ear each, or of both where `ears` is False.
+
+    maps: label maps (X, Y, Z) with their affines, voxel index to RAS mm. What lies far from an
+    ear's cochlea may be the part of the other ear's tumour that this crop shows: what another map
+    keeps of its own stays here too.
+    """
+    alone = [
+        (clean if ear else clean_both_ears)(labels, affine, rules)
+        for (labels, affine), ear in zip(maps, ears, strict=True)
+    ]
+    together = list(alone)
+    for index, (labels, affine) in enumerate(maps):
+        if not ears[index] or not any(gone.rule in PLACE for gone in alone[index][1]):
+            continue
+        reaching_in = np.zeros_like(labels)
+        for other, (_, other_affine) in enumerate(maps):
+            if other != index:
+                tumour = (alone[other][0] == rules.tumour).astype(np.uint8)
+                reaching_in = place_back(
+                    tumour, other_affine, labels.shape, affine, into=reaching_in
+                )
+        if reaching_in.any():
+            together[index] = clean(labels, affine, rules, reaching_in)
+    return together
 
 
 def keep_one_tumour(
