@@ -1,6 +1,7 @@
 """Errors name place, problem and remedy, on one line, and cross process borders."""
 
 import copy
+import unicodedata
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -31,10 +32,13 @@ def test_interruption_is_no_user_error() -> None:
 @given(st.text())
 def test_printable_is_one_printable_line(name: str) -> None:
     shown = printable(name)
-    assert shown.isprintable()
+    assert len(shown.splitlines() or [""]) == 1
+    assert all(c.isprintable() or unicodedata.category(c) == "Zs" for c in shown)
     assert shown == name or not name.isprintable()
 
 
 def test_printable_keeps_what_can_be_read() -> None:
     assert printable("Münze $(x) <script>") == "Münze $(x) <script>"
+    # Spaces that other scripts and word processors write.
+    assert printable("a\u3000b\u00a0c\u2028d") == "a\u3000b\u00a0c\\u2028d"
     assert printable("a\nb\x1b[31m") == "a\\nb\\x1b[31m"

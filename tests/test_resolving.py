@@ -139,7 +139,18 @@ def test_differences_name_the_setting() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["batch_size=0", "accumulate=0", "patch_size=[16,0,4]", "pseudo_confidence=80", "epochs=0"],
+    [
+        "batch_size=0",
+        "accumulate=0",
+        "patch_size=[16,0,4]",
+        "pseudo_confidence=80",
+        "epochs=0",
+        "preprocessing.percentiles=[99.5,0.5]",
+        "preprocessing.percentiles=[0.5,101]",
+        "preprocessing.percentiles=[-1,99]",
+        "preprocessing.spacing_mm=[1,0,1]",
+        "preprocessing.spacing_mm=[1,inf,1]",
+    ],
 )
 def test_numbers_that_make_no_sense_are_refused(text: str) -> None:
     with pytest.raises(VsudaError, match=f"{text.partition('=')[0]} = "):

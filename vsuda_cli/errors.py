@@ -1,5 +1,10 @@
 """What a user is told when something is wrong: where, what, and what to do about it."""
 
+import unicodedata
+
+# The category of spaces that end no line; `isprintable` knows the ASCII one alone.
+SPACE = "Zs"
+
 
 class VsudaError(Exception):
     """An error that a user can act on; shown as one line, without a traceback.
@@ -28,8 +33,13 @@ class InterruptedRunError(Exception):
 
 def printable(name: object) -> str:
     """Return a name as one line: newlines and other control characters are escaped."""
-    text = str(name)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        c if c.isprintable() or unicodedata.category(c) == SPACE else _escaped(c) for c in str(name)
+    )
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape").decode()
 
 
 def file_of(error: OSError, otherwise: str) -> str:

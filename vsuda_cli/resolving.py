@@ -1,6 +1,7 @@
 """Where a run's settings come from: option, file, preset; and how they are written and compared."""
 
 import dataclasses
+import math
 import tomllib
 import typing
 from pathlib import Path
@@ -64,6 +65,15 @@ def _refuse_senseless(values: dict[str, Any]) -> None:
     for key in ("pseudo_confidence", "validation_fraction"):
         if key in values and not 0 <= values[key] <= 1:
             raise VsudaError(f"{key} = {values[key]}", "is no share", "give 0 to 1")
+    low, high = values["preprocessing"]["percentiles"]
+    if not 0 <= low < high <= 100:
+        problem = "are no two percentiles, the lower one first"
+        raise VsudaError(f"preprocessing.percentiles = [{low}, {high}]", problem, "give 0 to 100")
+    spacing = values["preprocessing"]["spacing_mm"]
+    if not 0 < min(spacing) <= max(spacing) < math.inf:
+        raise VsudaError(
+            f"preprocessing.spacing_mm = {spacing}", "is no spacing", "give mm above 0"
+        )
 
 
 def _method_values(method: str, dims: object) -> dict[str, Any]:

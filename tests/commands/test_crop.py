@@ -5,6 +5,7 @@ import os
 import shutil
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 import typer
@@ -17,6 +18,7 @@ from vsuda_cli.commands.ear_crops import load_atlas
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.cropping import place_back, world_points
 from vsuda_cli.images.geometry import translation
+from vsuda_cli.images.resampling import resample_to_grid
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.io.nifti import load_image, load_label, save_image, save_label
 
@@ -196,6 +198,10 @@ def test_transforms_of_an_earlier_call_cut_the_same_in_its_place(
     [
         (lambda record: record.update(image="other_hrT2.nii.gz"), "is of image other_hrT2.nii.gz"),
         (lambda record: record.update(atlas="other.nii.gz"), "is of atlas other.nii.gz"),
+        (lambda record: record.update(atlas_digest="0"), "is of another image than"),
+        (lambda record: record["voxel_to_ras_mm"][2].__setitem__(3, 9), "is of another grid than"),
+        (lambda record: record.update(shape=[1, 2, 3]), "is of another grid than"),
+        (lambda record: record.pop("atlas_digest"), "is no record of sides R and L"),
         (lambda record: record["sides"].pop("L"), "is no record of sides R and L"),
         (
             lambda record: record["sides"]["R"].update(scan_to_atlas_ras_mm=[[1.0]]),
@@ -230,6 +236,35 @@ def test_records_that_do_not_fit_fail_their_case_alone(crops, data, run, tmp_pat
     assert message in result.stderr.replace("\n", " ")
     assert (tmp_path / "out" / "a_1_R_hrT2.nii.gz").exists()
     assert not list((tmp_path / "out").glob("b_*"))
+
+
+def test_a_label_follows_its_image_where_axes_lie_between_two_directions(data, run, tmp_path):
+    """At 45 and 135 degrees rounding decides which axis of the world an array's axis is."""
+    image, label, affine = head("T2", translation(SHIFT_MM), seed=1)
+    centre = affine[:3, :3] @ ((np.array(image.shape) - 1) / 2) + affine[:3, 3]
+    grids = []
+    for angle in np.deg2rad([135 - 1e-4, 135 + 1e-4]):
+        turn = np.eye(4)
+        turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+        grid = turn @ np.diag([2.0, 2.0, 2.5, 1.0])
+        grid[:3, 3] = centre - grid[:3, :3] @ (59.5, 59.5, 39.5)
+        grids.append(grid)
+    assert nib.aff2axcodes(grids[0]) != nib.aff2axcodes(grids[1])
+    shape = (120, 120, 80)
+    turned = resample_to_grid(image, affine, shape, grids[0], order=1)
+    marked = resample_to_grid(label.astype(np.float32), affine, shape, grids[0], order=0)
+    save_image(tmp_path / "scans" / "t_hrT2.nii.gz", turned, grids[0])
+    save_label(tmp_path / "scans" / "t_Label.nii.gz", marked.astype(np.uint8), grids[1])
+    assert run(tmp_path / "scans", tmp_path / "out", "--side", "right").exit_code == 0
+    crop = load_label(tmp_path / "out" / "t_R_Label.nii.gz")
+    for value in (1, 2):
+        # In the head both ears are labelled; the crop has the right one's structures.
+        centres = [
+            np.argwhere(one == value) @ grid[:3, :3].T + grid[:3, 3]
+            for one, grid in ((crop.array, crop.affine), (label, affine))
+        ]
+        right = centres[1][centres[1][:, 0] > centre[0]]
+        assert np.abs(centres[0].mean(axis=0) - right.mean(axis=0)).max() < 1
 
 
 def test_a_scan_that_is_no_head_fails_and_the_others_go_on(data, run):

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -237,10 +239,23 @@ def test_a_class_absent_everywhere_and_nothing_but_background(data, tmp_path):
     assert scores(tmp_path / "a.csv")["a"]["VS_Dice"] == "1.0"
     assert scores(tmp_path / "a.csv")["a"]["VS_ASSD"] == ""
     assert "VS ASSD (mm)" not in result.stdout  # no value, no mean
+    assert "VS ASSD: not defined in 1 cases, not counted" in result.stderr
     assert "Neither label map holds any structure" in (tmp_path / "a.html").read_text()
     wider = call(data / "found", data / "truth", "--classes", "VS,cochlea,canal")
     assert "canal Dice" in wider.stdout
     assert "canal ASSD" not in wider.stdout
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="its file names are UTF-8")
+def test_a_name_that_is_not_utf_8_is_scored_and_written(data, tmp_path):
+    name = os.fsdecode(b"caf\xe9_Label.nii.gz")
+    for kind in ("found", "truth"):
+        (tmp_path / kind).mkdir()
+        shutil.copy(data / kind / "one_Label.nii.gz", tmp_path / kind / name)
+    outputs = ["--csv", tmp_path / "a.csv", "--report", tmp_path / "a.html"]
+    assert call(tmp_path / "found", tmp_path / "truth", *outputs).exit_code == 0
+    assert b"caf\xe9," in (tmp_path / "a.csv").read_bytes()
+    assert (tmp_path / "a.html").exists()
 
 
 def test_detection_counts(data, tmp_path):

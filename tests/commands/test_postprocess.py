@@ -222,6 +222,10 @@ def test_wrong_words_are_refused(data):
             call(data / "labels", data / "out", *words)
     with pytest.raises(VsudaError, match="input folder"):
         call(data / "labels", data / "labels")
+    save_image(data / "films" / "a_hrT2.nii.gz", np.zeros((180, 90, 30, 2)), AFFINE)
+    film = call(data / "labels", data / "film", "--like", data / "films")
+    assert "give a 3D scan" in film.stderr
+    assert film.exit_code == 1
     call(data / "labels", data / "out", "--classes", "a,b", "--no-height-rule")
     save_label(data / "labels" / "a_L_Label.nii.gz", np.full((4, 4, 4), 3), AFFINE)
     assert "holds label 3" in call(data / "labels", data / "out", "--force").stderr

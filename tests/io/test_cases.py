@@ -160,6 +160,15 @@ def test_output_folder_must_not_be_an_input(tmp_path: Path) -> None:
         for source in (tmp_path / "in", str(tmp_path / "in" / "a_T2.nii.gz")):
             with pytest.raises(VsudaError, match="input folder"):
                 refuse_same_folder(out, [tmp_path, source])
+        with pytest.raises(VsudaError, match="input folder"):
+            refuse_same_folder(out, ["-"], [tmp_path / "in" / "a_T2.nii.gz"])
+
+
+def test_a_label_map_whose_link_leads_nowhere_is_not_missing(tmp_path: Path) -> None:
+    touch(tmp_path, "a_T2.nii.gz")
+    (tmp_path / "a_Label.nii.gz").symlink_to(tmp_path / "annex" / "absent")
+    (image,) = find_images(tmp_path)
+    assert label_beside(image) == tmp_path / "a_Label.nii.gz"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Streams are written whole, and read to their verified end, by zlib and by isal alike."""
 
 import gzip
+import io
 import zlib
 from pathlib import Path
 from types import ModuleType
@@ -35,6 +36,20 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, name: str) -> None:
     assert compression.read_whole(path, len(PAYLOAD)) == PAYLOAD
     with pytest.raises(EOFError):
         compression.read_whole(path, len(PAYLOAD) + 1)
+
+
+def test_a_file_that_the_system_gives_in_parts_is_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sparing(io.FileIO):
+        # As Linux does beyond 2 GiB.
+        def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+            return super().readinto(buffer[:1000])
+
+    path = tmp_path / "a.nii"
+    path.write_bytes(PAYLOAD)
+    monkeypatch.setattr(Path, "open", lambda self, mode, buffering: Sparing(self, mode))
+    assert compression.read_whole(path, len(PAYLOAD)) == PAYLOAD
 
 
 @pytest.mark.parametrize("runs", [False, True])

@@ -1,8 +1,21 @@
 """Digests follow what the data is, not where it lies."""
 
+import os
 from pathlib import Path
 
+import pytest
+
 from vsuda_cli.io.fingerprint import fingerprint
+
+
+def test_a_name_that_is_not_utf_8_counts(tmp_path: Path) -> None:
+    paths = [tmp_path / os.fsdecode(name) for name in (b"caf\xe9", b"caf\xe8")]
+    for path in paths:
+        try:
+            path.write_text("1")
+        except OSError:
+            pytest.skip("this file system takes UTF-8 alone")
+    assert fingerprint(paths[:1]) != fingerprint(paths[1:])
 
 
 def test_the_fingerprint_follows_names_contents_and_order(tmp_path: Path) -> None:

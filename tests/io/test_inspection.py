@@ -93,11 +93,23 @@ def test_geometry(tmp_path):
     assert "idle axes" in problems(tmp_path / "d_ceT1.nii.gz", WARNING)
 
 
-def test_a_scaled_label_map_is_told(tmp_path):
+def test_a_qform_that_is_no_rotation_is_told(tmp_path):
+    broken = nib.Nifti1Image(image(), AFFINE)
+    broken.set_sform(AFFINE, 1)
+    broken.set_qform(AFFINE, 1)
+    broken.header["quatern_b"] = 1.2
+    broken.to_filename(tmp_path / "a_ceT1.nii.gz")
+    assert "qform that is no rotation" in problems(tmp_path / "a_ceT1.nii.gz", WARNING)
+    assert problems(tmp_path / "a_ceT1.nii.gz", ERROR) == ""
+
+
+@pytest.mark.parametrize("case", ["a", "a.b"])
+def test_a_scaled_label_map_is_told(tmp_path, case):
     scaled = nib.Nifti1Image(label().astype(np.int16), AFFINE)
     scaled.header.set_slope_inter(1 / 2, 0)
-    scaled.to_filename(tmp_path / "a_Label.nii.gz")
-    assert "scale factor" in problems(tmp_path / "a_Label.nii.gz", WARNING)
+    path = tmp_path / f"{case}_Label.nii.gz"
+    scaled.to_filename(path)
+    assert "scale factor" in problems(path, WARNING)
 
 
 def test_folder_duplicates_and_partners(tmp_path):

@@ -59,6 +59,28 @@ def test_sform_wins_over_qform(tmp_path):
     assert np.allclose(nib.load(out).header.get_qform(), AFFINE)
 
 
+def test_a_qform_that_is_no_rotation_gives_way_to_the_sform(tmp_path):
+    broken = nib.Nifti1Image(image(), AFFINE)
+    broken.set_sform(AFFINE, 1)
+    broken.set_qform(AFFINE, 1)
+    broken.header["quatern_b"] = 1.2
+    out, repairs = fixed(tmp_path, broken)
+    assert "what the sform said" in repairs
+    assert np.allclose(nib.load(out).header.get_qform(), AFFINE)
+
+
+def test_a_copy_stays_where_nothing_better_can_be_made(tmp_path):
+    out, _ = fixed(tmp_path, nib.Nifti1Image(image(), AFFINE))
+    before = out.read_bytes()
+    tiny = AFFINE.copy()
+    tiny[0, 0] = 0.0002
+    nib.Nifti1Image(image(), tiny).to_filename(tmp_path / "a_ceT1.nii.gz")
+    with pytest.raises(VsudaError, match=r"a_ceT1.nii.gz: still has voxel spacing"):
+        repair_file(tmp_path / "a_ceT1.nii.gz", out, "ceT1")
+    assert out.read_bytes() == before
+    assert list(out.parent.iterdir()) == [out]
+
+
 def test_a_broken_sform_gives_way_to_the_qform(tmp_path):
     both = nib.Nifti1Image(image(), AFFINE)
     both.set_qform(AFFINE, 1)

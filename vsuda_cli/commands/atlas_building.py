@@ -209,7 +209,7 @@ def _with_box(
     """Return the atlas, padded where the box reaches beyond its field of view."""
     volume, labels = load_image(image.path), load_label(label_path)
     array, affine = cropping.to_canonical(volume.array, volume.affine)
-    label, _ = cropping.to_canonical(labels.array, labels.affine)
+    label, _ = cropping.to_canonical(labels.array, volume.affine)
     margin = margin_mm / np.linalg.norm(affine[:3, :3], axis=0)
     first, last = np.floor(low - margin).astype(int), np.ceil(high + margin).astype(int)
     start = np.minimum(first, 0)

@@ -85,7 +85,8 @@ def crop(
         pairs = list(labelled_images(images, labels))
     if transforms is not None and not transforms.is_dir():
         raise VsudaError(transforms, "is no folder", "give the transforms/ that vsuda crop wrote")
-    refuse_same_folder(out, [images, atlas, *([] if labels is None else [labels])])
+    sources: list[str | Path] = [images, atlas, *([] if labels is None else [labels])]
+    refuse_same_folder(out, sources, [case.path for case, _ in pairs])
     load_atlas(atlas, roi)
     jobs = []
     for case, label in pairs:

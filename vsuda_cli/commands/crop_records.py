@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from vsuda_cli.images.registration import Registration
 from vsuda_cli.io import atomic
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile
+from vsuda_cli.io.header import farthest_apart_mm
+from vsuda_cli.io.nifti import GRID_TOLERANCE_MM, Volume
 
 # Similarities below this share of the median are worth a look.
 OUTLIER_SHARE = 0.6
@@ -24,8 +27,17 @@ def record_path(out: Path, case: str) -> Path:
     return out / "transforms" / f"{case}.json"
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What a transform leads from and to: a scan, and an atlas whose image has this digest."""
+
+    scan: Volume
+    atlas: Path
+    atlas_digest: str
+
+
 def record_of(
-    case: CaseFile, atlas: Path, found: dict[str, Registration], cut: dict[str, int]
+    origin: Origin, found: dict[str, Registration], cut: dict[str, int]
 ) -> dict[str, Any]:
     """Return a case's record: each side's transform, and how many labelled voxels its crop cuts."""
     sides: dict[str, Any] = {}
@@ -37,7 +49,14 @@ def record_of(
         }
         if side in cut:
             sides[side]["cut_label_voxels"] = cut[side]
-    return {"image": case.path.name, "atlas": atlas.name, "sides": sides}
+    return {
+        "image": origin.scan.path.name,
+        "shape": list(origin.scan.shape),
+        "voxel_to_ras_mm": origin.scan.affine.tolist(),
+        "atlas": origin.atlas.name,
+        "atlas_digest": origin.atlas_digest,
+        "sides": sides,
+    }
 
 
 def write_record(out: Path, case: CaseFile, record: Mapping[str, Any]) -> None:
@@ -46,23 +65,31 @@ def write_record(out: Path, case: CaseFile, record: Mapping[str, Any]) -> None:
 
 
 def read_record(
-    folder: Path, case: CaseFile, atlas: Path, sides: Sequence[str]
+    folder: Path, case: str, origin: Origin, sides: Sequence[str]
 ) -> dict[str, Registration]:
-    """Return the registrations by side that an earlier call recorded in a folder for a scan.
+    """Return the registrations by side that an earlier call recorded in a folder for a case.
 
     Raises VsudaError if there is no such record, or if it is of another scan, atlas or side.
     """
-    path = folder / f"{case.case}.json"
+    path = folder / f"{case}.json"
+    image, atlas = origin.scan.path.name, origin.atlas.name
     remedy = (
         "give the transforms/ that vsuda crop wrote for these scans, or leave --transforms away"
     )
     if not path.is_file():
-        raise VsudaError(path, f"does not exist, and {case.path.name} has no other record", remedy)
+        raise VsudaError(path, f"does not exist, and {image} has no other record", remedy)
     try:
         record = json.loads(path.read_text())
-        for what, wanted in (("image", case.path.name), ("atlas", atlas.name)):
+        for what, wanted in (("image", image), ("atlas", atlas)):
             if record[what] != wanted:
                 raise VsudaError(path, f"is of {what} {record[what]}, not {wanted}", remedy)
+        if record["atlas_digest"] != origin.atlas_digest:
+            raise VsudaError(path, f"is of another image than {origin.atlas}", remedy)
+        affine = np.array(record["voxel_to_ras_mm"], dtype=np.float64).reshape(4, 4)
+        shape = origin.scan.shape
+        apart = farthest_apart_mm(affine, origin.scan.affine, shape)
+        if record["shape"] != list(shape) or not apart <= GRID_TOLERANCE_MM:
+            raise VsudaError(path, f"is of another grid than that of {origin.scan.path}", remedy)
         found = {}
         for side in sides:
             one = record["sides"][side]

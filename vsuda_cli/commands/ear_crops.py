@@ -1,5 +1,6 @@
 """What `vsuda crop` does with one case."""
 
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vsuda_cli.commands.crop_records import read_record, record_of, write_record
+from vsuda_cli.commands.crop_records import Origin, read_record, record_of, write_record
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
 from vsuda_cli.images.geometry import Affine, inverse, transform
@@ -55,10 +56,14 @@ class CropSettings:
 
 @dataclass(frozen=True)
 class Atlas:
-    """A loaded atlas: what to register to, and the corners (8, 3) of its region in mm."""
+    """A loaded atlas: what to register to, and the corners (8, 3) of its region in mm.
+
+    `digest` tells its image from any other: the same voxels in the same place have the same.
+    """
 
     template: Template
     roi_corners_mm: NDArray[np.float64]
+    digest: str
 
 
 @lru_cache(maxsize=1)
@@ -73,7 +78,8 @@ def load_atlas(atlas: Path, roi: Path) -> Atlas:
         raise VsudaError(roi, "marks no voxel", "mark the right ear's region with 1")
     array, affine = cropping.to_canonical(image.array, image.affine)
     corners_mm = cropping.region_corners(region.array, region.affine)
-    return Atlas(make_template(array, affine), corners_mm)
+    digest = hashlib.sha256(image.array.tobytes() + image.affine.tobytes()).hexdigest()
+    return Atlas(make_template(array, affine), corners_mm, digest)
 
 
 def crop_outputs(out: Path, case: CaseFile, sides: Sequence[str], labelled: bool) -> list[Path]:
@@ -99,11 +105,13 @@ def crop_case(
         volume = load_label(label_path)
         if not same_grid(scan, volume):
             raise VsudaError(label_path, f"is on another grid than {case.path.name}", "resample it")
-        label, _ = cropping.to_canonical(volume.array, volume.affine)
+        # By the image's affine: where axes lie between two directions, rounding decides.
+        label, _ = cropping.to_canonical(volume.array, scan.affine)
+    origin = Origin(scan, settings.atlas, atlas.digest)
     if settings.transforms is None:
         found = _register(case.path, array, affine, atlas, settings.sides)
     else:
-        found = read_record(settings.transforms, case, settings.atlas, settings.sides)
+        found = read_record(settings.transforms, case.case, origin, settings.sides)
         _refuse_outside(case.path, found, array.shape, affine, atlas)
     points = {} if label is None else _labelled_points(array, affine, label, atlas, found)
     written: list[Path] = []
@@ -120,7 +128,7 @@ def crop_case(
             save_label(written[-1], crop_label, crop_affine)
             outside = ears.cut_points(points[side], crop.shape, crop_affine)
             cut[side] = int(np.count_nonzero(outside))
-    record = record_of(case, settings.atlas, found, cut)
+    record = record_of(origin, found, cut)
     write_record(out, case, record)
     notes = tuple(
         f"{case.case}: {count} labelled voxels of side {side} lie outside its crop"

@@ -71,7 +71,7 @@ def fuse(
         raise VsudaError("PROBS", "names one folder", "give at least two to fuse, then the output")
     names = parse_classes(classes)
     found = [{file.case: file.path for file in find_probabilities(p)} for p in probabilities]
-    refuse_same_folder(out, probabilities)
+    refuse_same_folder(out, probabilities, [p for model in found for p in model.values()])
     common = sorted(set.intersection(*(set(model) for model in found)))
     if not common:
         folders = ", ".join(str(folder) for folder in probabilities)

@@ -138,7 +138,8 @@ def postprocess(
         connectivity=connectivity,
     )
     files = find_labels(labels)
-    refuse_same_folder(out, [labels] if like is None else [labels, like])
+    sources = [labels] if like is None else [labels, like]
+    refuse_same_folder(out, sources, [file.path for file in files])
     groups: dict[str, list[CaseFile]] = {}
     scans: dict[str, Path] = {}
     if like is None:
@@ -260,13 +261,15 @@ def _merge(
     from vsuda_cli.io.nifti import read_geometry
 
     grid = read_geometry(scan)
-    merged = np.zeros(grid.shape[:3], dtype=np.uint8)
+    if len(grid.shape) != 3:
+        raise VsudaError(scan, f"has shape {grid.shape}", "give a 3D scan")
+    merged = np.zeros(grid.shape, dtype=np.uint8)
     right_first = sorted(
         zip(parts, maps, strict=True), key=lambda one: not one[0].case.endswith("_R")
     )
     for part, (labels, affine) in right_first:
         before = np.count_nonzero(merged)
-        place = partial(place_back, labels, affine, grid.shape[:3], grid.affine)
+        place = partial(place_back, labels, affine, grid.shape, grid.affine)
         merged = place(into=merged)
         # Nothing new is to be seen where the other ear's crop found the same voxels before.
         if labels.any() and np.count_nonzero(merged) == before and not place().any():

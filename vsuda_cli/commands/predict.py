@@ -93,7 +93,7 @@ def predict(
         raise VsudaError("--report", "would hold the share of one process only", remedy)
     crops = _crop_settings(atlas, roi)
     cases = find_images(images)
-    refuse_same_folder(out, [images])
+    refuse_same_folder(out, [images], [case.path for case in cases])
     chosen = [case for case in cases if _is_wanted(case, inplane_above, inplane_below)]
     if len(chosen) < len(cases):
         console.say(f"{len(cases) - len(chosen)} of {len(cases)} images are left to another run")

@@ -41,10 +41,11 @@ def show(cases: Sequence[ReportCase], measures: Measures, group_column: str) -> 
     for name in group_names(scored):
         some = in_group(scored, name)
         _show_table(f"{group_column} {name}: {len(some)} cases", some, measures)
-    for row in summarise(scored, measures.structures, measures.metrics):
-        if row.count < len(scored):
-            absent = len(scored) - row.count
-            console.say(f"{row.structure} {row.metric}: not defined in {absent} cases, not counted")
+    for structure in measures.structures:
+        for metric in measures.metrics:
+            absent = len(scored) - len(values_of(scored, column(structure, metric)))
+            if absent:
+                console.say(f"{structure} {metric}: not defined in {absent} cases, not counted")
     if measures.detection:
         for structure in measures.structures:
             found, missed, false = (

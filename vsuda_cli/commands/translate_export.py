@@ -66,7 +66,7 @@ def translate_export(
     if not tag or "_" in tag or "/" in tag or tag in NOT_IMAGES:
         raise VsudaError(f"--tag {tag}", "is no tag of an image", "give one as hrT2 or ceT1")
     images = find_images(source)
-    refuse_same_folder(out, [source])
+    refuse_same_folder(out, [source], [image.path for image in images])
     wanted = tuple(checkpoint or ["best"])
     recipe = Recipe(run, wanted, rank_device(options.device), largest_pass)
     translators = recipe.translators()

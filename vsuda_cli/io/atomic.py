@@ -46,8 +46,8 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a whole text file atomically, in UTF-8."""
-    write_bytes(path, text.encode())
+    """Write a whole text file atomically, in UTF-8; file names that are not stay as they are."""
+    write_bytes(path, text.encode(errors="surrogateescape"))
 
 
 def remove_leftovers(folders: Iterable[Path]) -> None:

@@ -1,6 +1,7 @@
 """Folders, single files and lists of paths become sorted cases; partners are found by case id."""
 
 import itertools
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -97,7 +98,8 @@ def label_beside(image: CaseFile, folder: Path | None = None) -> Path | None:
     """
     stem = f"{image.case}_{LABEL}"
     paths = [(folder or image.path.parent) / f"{stem}{suffix}" for suffix in SUFFIXES]
-    found = [path for path in paths if path.exists()]
+    # A link to a file that is not there, as git-annex has them, is no missing label.
+    found = [path for path in paths if os.path.lexists(path)]
     if len(found) > 1:
         raise VsudaError(found[1], f"is a second label map beside {found[0].name}", "keep one")
     return found[0] if found else None
@@ -133,13 +135,17 @@ def take_shard(items: Sequence[Item], shard: str | None) -> list[Item]:
     return list(items[int(first) - 1 :: int(count)])
 
 
-def refuse_same_folder(out: Path, inputs: Iterable[str | Path]) -> None:
-    """Raise VsudaError if the output folder is one of the inputs: outputs would become inputs."""
-    for source in inputs:
-        if str(source) == "-":
-            continue
-        folder = Path(source)
-        folder = folder if folder.is_dir() else folder.parent
+def refuse_same_folder(
+    out: Path, inputs: Iterable[str | Path], listed: Iterable[Path] = ()
+) -> None:
+    """Raise VsudaError if the output folder is one of the inputs: outputs would become inputs.
+
+    `listed` are the files found in them, for those that standard input named (`-`).
+    """
+    sources = {Path(source) for source in inputs if str(source) != "-"}
+    sources.update(path.parent for path in listed)
+    for source in sorted(sources):
+        folder = source if source.is_dir() else source.parent
         if out.exists() and folder.exists() and out.resolve() == folder.resolve():
             raise VsudaError(out, "is an input folder too", "give another output folder")
 

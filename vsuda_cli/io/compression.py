@@ -120,7 +120,12 @@ def _read(path: Path, most: int) -> tuple[bytearray, bool]:
     with path.open("rb", buffering=0) as stream:
         if not is_compressed(path):
             found = bytearray(min(most, path.stat().st_size))
-            del found[stream.readinto(found) :]
+            view, filled = memoryview(found), 0
+            # A system reads at most 2 GiB at a time.
+            while count := stream.readinto(view[filled:]):
+                filled += count
+            view.release()
+            del found[filled:]
             return found, not stream.read(1)
         return _inflate(stream, most)
 

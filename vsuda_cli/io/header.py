@@ -88,6 +88,14 @@ def checked_affine(image: Any, path: Path) -> NDArray[np.float64]:
     return affine
 
 
+def read_qform(header: Any) -> NDArray[np.float64]:
+    """Return the affine (4x4) that the qform says; NaN where its numbers are no rotation."""
+    try:
+        return np.asarray(header.get_qform(), dtype=np.float64)
+    except (HeaderDataError, ValueError):
+        return np.full((4, 4), np.nan)
+
+
 def farthest_apart_mm(
     a: NDArray[np.float64], b: NDArray[np.float64], shape: Sequence[int]
 ) -> float:

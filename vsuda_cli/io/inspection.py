@@ -19,7 +19,7 @@ from vsuda_cli.io.cases import (
     is_nifti,
     parse_name,
 )
-from vsuda_cli.io.header import farthest_apart_mm
+from vsuda_cli.io.header import farthest_apart_mm, read_qform
 from vsuda_cli.io.nifti import (
     Geometry,
     Volume,
@@ -75,7 +75,7 @@ def inspect_file(path: Path, class_count: int) -> Inspection:
     except VsudaError as error:
         findings.append(Finding(WARNING, path, error.problem, error.remedy))
     if is_whole(path):
-        findings.extend(_header_findings(path))
+        findings.extend(_header_findings(path, tag))
     try:
         volume = _load(path, tag, class_count)
     except VsudaError as error:
@@ -116,7 +116,7 @@ def _load(path: Path, tag: str | None, class_count: int) -> Volume:
     return load_image(path)
 
 
-def _header_findings(path: Path) -> list[Finding]:
+def _header_findings(path: Path, tag: str | None) -> list[Finding]:
     """Look at what a loader passes over or decides by rule."""
     image = nib.load(path)
     header = image.header
@@ -125,14 +125,17 @@ def _header_findings(path: Path) -> list[Finding]:
         problem = f"has shape {image.shape}: a 3D image with idle axes"
         findings.append(Finding(WARNING, path, problem, "vsuda check --fix drops them"))
     if int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
-        apart = farthest_apart_mm(header.get_sform(), header.get_qform(), image.shape)
+        qform = read_qform(header)
+        apart = farthest_apart_mm(header.get_sform(), qform, image.shape)
         # Written this way round, a difference that is no number counts as one.
         if not apart <= FORM_TOLERANCE_MM:
             problem = f"sform and qform lie {apart:.1f} mm apart (here the sform counts)"
+            if np.isnan(qform).any():
+                problem = "has a qform that is no rotation (here the sform counts)"
             findings.append(Finding(WARNING, path, problem, "vsuda check --fix makes them agree"))
     # nibabel takes the factors out of the header it shows; the data's proxy keeps them.
     slope, intercept = image.dataobj.slope, image.dataobj.inter
-    if (slope, intercept) != (1, 0) and path.name.partition(".")[0].endswith("_" + LABEL):
+    if (slope, intercept) != (1, 0) and tag == LABEL:
         problem = f"is a label map with scale factor {slope} and offset {intercept}"
         findings.append(Finding(WARNING, path, problem, "vsuda check --fix removes them"))
     return findings

@@ -1,5 +1,6 @@
 """Copies of damaged files with everything put right that can be put right for certain."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.io import atomic
 from vsuda_cli.io.cases import LABEL, PROBABILITY
-from vsuda_cli.io.header import SHEAR_TOLERANCE
+from vsuda_cli.io.header import SHEAR_TOLERANCE, read_qform
 from vsuda_cli.io.nifti import (
     LARGEST_LABEL,
     is_whole,
@@ -45,17 +47,20 @@ def repair_file(path: Path, out: Path, tag: str | None) -> tuple[str, ...]:
     without any finite form.
     """
     repaired = repair(path, tag)
-    if tag == LABEL:
-        save_label(out, repaired.array, repaired.affine)
-    elif tag == PROBABILITY:
-        save_fractions(out, repaired.array, repaired.affine)
-    else:
-        save_image(out, repaired.array, repaired.affine)
-    try:
-        _load_again(out, tag)
-    except VsudaError:
-        out.unlink()
-        raise
+    # What is at `out` already must stay when the copy is not sound.
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / out.name
+        if tag == LABEL:
+            save_label(copy, repaired.array, repaired.affine)
+        elif tag == PROBABILITY:
+            save_fractions(copy, repaired.array, repaired.affine)
+        else:
+            save_image(copy, repaired.array, repaired.affine)
+        try:
+            _load_again(copy, tag)
+        except VsudaError as error:
+            raise VsudaError(path, f"still {error.problem}", error.remedy) from error
+        atomic.write_bytes(out, copy.read_bytes())
     return repaired.repairs
 
 
@@ -127,7 +132,7 @@ def _one_affine(path: Path, image: Any, repairs: list[str]) -> Affine:
     if int(header["sform_code"]) > 0:
         forms.append(("sform", np.asarray(header.get_sform(), dtype=np.float64)))
     if int(header["qform_code"]) > 0:
-        forms.append(("qform", np.asarray(header.get_qform(), dtype=np.float64)))
+        forms.append(("qform", read_qform(header)))
     if not forms:
         forms.append(("pixel sizes", np.asarray(header.get_base_affine(), dtype=np.float64)))
         repairs.append("placed by pixel sizes alone: LEFT AND RIGHT ARE A GUESS, look at it")
