@@ -184,7 +184,9 @@ def test_killed_with_its_workers_and_rerun(tmp_path: Path) -> None:
             process.kill()
         process.wait()
         require_whole_files(out)
-        assert start(out).wait() == 0
+        second = start(out)
+        _, said = second.communicate()
+        assert second.returncode == 0, said.decode()
         require_whole_files(out)
         # Workers whose command is gone end the case that they are at, beside the second run. What
         # they write to ends with the last of them.
