@@ -32,7 +32,7 @@ $(VENV)/installed-test: $(VENV)/installed
 CHAIN = OMP_NUM_THREADS=1 MAKEFLAGS= $(MAKE) --no-print-directory -f examples/paper/Makefile \
   VSUDA=$(BIN)/vsuda DATA=$(DEMO)/data OUT=$(DEMO)/work PRESET=small INPLANE=0.9 WORKERS=2 SAMPLE=3 \
   EPOCHS_2D='8 last' EPOCHS_3D='4 last' SEGMENT='--epochs 12 $(PATCH)' TEACH='$(PATCH)' \
-  CUTSEG='--epochs 6' CUTSEG_FROM=model1 CURVE='$(RANGES)' \
+  CUTSEG='--epochs 6 $(PATCH)' CUTSEG_FROM=model1 CURVE='$(RANGES)' \
   ADAPT='--set structure_share=0.5 --set lesion_copies=2 --set exclude_by_intensity=true $(RANGES)' \
   POSTPROCESS='--one-sided --snap'
 stages = $(addprefix $(DEMO)/work/done/,$(1))

@@ -150,6 +150,15 @@ def test_differences_name_the_setting() -> None:
         "preprocessing.percentiles=[-1,99]",
         "preprocessing.spacing_mm=[1,0,1]",
         "preprocessing.spacing_mm=[1,inf,1]",
+        "validate_every=0",
+        "checkpoint_every=0",
+        "save_every=0",
+        "steps_per_epoch=-1",
+        "augmentation.scale=1.5",
+        "mirror_share=2",
+        "structure_ranges=[[0.9,0.1],[0,1]]",
+        "structure_ranges=[[0.1,0.9],[5,7]]",
+        "unet.strides=[[2,2,0]]",
     ],
 )
 def test_numbers_that_make_no_sense_are_refused(text: str) -> None:

@@ -154,10 +154,11 @@ class SegmenterSettings(Training):
     # The largest part of the way from the curve fitted to --unlabelled crops to a random one.
     curve_distance: float = 1.0
     # Ranges of the intensities of labels 1, 2, ..., where something is known of the contrast to be
-    # segmented (fluid is bright in T2); none: (0, 1) each. Curves keep to them too.
+    # segmented (fluid is bright in T2); none: (0, 1) each. Curves keep to them too, but in
+    # cutseg-train, whose pseudo-images change as it learns.
     structure_ranges: tuple[tuple[float, float], ...] = ()
-    # Copies of each labelled crop that lacks a lesion, with the lesions of other subjects; 0: off
-    # [ours].
+    # Copies of each labelled crop with a lesion of another subject, where it meets no lesion of the
+    # crop's own; 0: off [ours].
     lesion_copies: int = 0
     # Share of the labelled patches mirrored left to right; a crop then may look like either ear.
     mirror_share: float = 0.0
@@ -291,12 +292,11 @@ SMALL: dict[type, dict[str, Any]] = {
         **_SMALL_SEGMENTATION,
         # A whole stack is translated for every patch.
         "batch_size": 1,
-        "patch_size": (64, 64, 16),
         "epochs": 8,
         "fine_tune_epochs": 2,
         "gan_slices": 2,
         # The stack at once: its activations are few.
-        "slice_chunk": 16,
+        "slice_chunk": 24,
         "learning_rate": 1e-3,
     },
 }

@@ -1,7 +1,6 @@
 """Where a run's settings come from: option, file, preset; and how they are written and compared."""
 
 import dataclasses
-import math
 import tomllib
 import typing
 from pathlib import Path
@@ -17,6 +16,7 @@ from vsuda_cli.config import (
     TranslationSettings,
 )
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.sensible import refuse_senseless
 
 Settings = TypeVar("Settings", bound=Training)
 
@@ -53,27 +53,8 @@ def resolve(
         base.update(SMALL[kind])
     settings = _updated(from_flat(kind, base, f"--preset {preset}"), from_file, file)
     settings = _updated(settings, chosen, "--set")
-    _refuse_senseless(to_dict(settings))
+    refuse_senseless(_flatten(to_dict(settings)))
     return settings
-
-
-def _refuse_senseless(values: dict[str, Any]) -> None:
-    for key in ("batch_size", "accumulate", "patch_size", "epochs"):
-        smallest = min(values[key]) if isinstance(values[key], list) else values[key]
-        if smallest < 1:
-            raise VsudaError(f"{key} = {values[key]}", "is below 1", "give at least 1")
-    for key in ("pseudo_confidence", "validation_fraction"):
-        if key in values and not 0 <= values[key] <= 1:
-            raise VsudaError(f"{key} = {values[key]}", "is no share", "give 0 to 1")
-    low, high = values["preprocessing"]["percentiles"]
-    if not 0 <= low < high <= 100:
-        problem = "are no two percentiles, the lower one first"
-        raise VsudaError(f"preprocessing.percentiles = [{low}, {high}]", problem, "give 0 to 100")
-    spacing = values["preprocessing"]["spacing_mm"]
-    if not 0 < min(spacing) <= max(spacing) < math.inf:
-        raise VsudaError(
-            f"preprocessing.spacing_mm = {spacing}", "is no spacing", "give mm above 0"
-        )
 
 
 def _method_values(method: str, dims: object) -> dict[str, Any]:

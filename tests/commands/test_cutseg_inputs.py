@@ -76,7 +76,9 @@ def test_other_translations_are_refused(tmp_path: Path, changes: dict[str, objec
     assert refused.value.where == str(run)
 
 
-def test_a_teacher_is_a_frozen_network_of_the_same_classes(tmp_path: Path) -> None:
+def test_a_teacher_is_a_frozen_network_of_the_same_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     settings = config.SegmentationSettings(unet=SETTINGS.unet)
     run = a_run(
         tmp_path / "seg", "seg-train", settings, {"segmenter": build_unet(SETTINGS.unet, 3)}
@@ -84,6 +86,9 @@ def test_a_teacher_is_a_frozen_network_of_the_same_classes(tmp_path: Path) -> No
     network = load_teacher(run, SETTINGS, CPU)
     assert network is not None
     assert not network.training
+    assert "asked about patches" not in capsys.readouterr().err
+    load_teacher(run, dataclasses.replace(SETTINGS, patch_size=(64, 64, 8)), CPU)
+    assert "is asked about patches of [64, 64, 8]" in capsys.readouterr().err.replace("\n", " ")
     other = dataclasses.replace(SETTINGS, classes=("VS", "canal"))
     with pytest.raises(VsudaError, match="was trained on classes"):
         load_teacher(run, other, CPU)

@@ -120,6 +120,9 @@ def test_runs_of_other_kinds_and_settings_are_refused(crops: Path, tmp_path: Pat
             done = vsuda(*words(crops, tmp_path / "run"), run, crops / "cut", *more)
             assert done.code == 2
             assert "does not segment" in done.err
+    done = vsuda(*words(crops, tmp_path / "run"), "--set curve_distance=0.4")
+    assert done.code == 2
+    assert "--set curve_distance: is about a curve" in done.err
     done = vsuda(*words(crops, tmp_path / "run"), "--set preprocessing.spacing_mm=[2.0,2.0,2.0]")
     assert done.code == 2
     assert "--set preprocessing" in done.err

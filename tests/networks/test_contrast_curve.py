@@ -57,6 +57,19 @@ def test_structures_are_drawn_at_their_levels_with_their_own_texture() -> None:
     assert torch.equal(curve.drawn(image, label), curve.drawn(image, label))
 
 
+@pytest.mark.parametrize("levels", [0, 1])
+def test_structures_without_a_level_go_through_the_curve(levels: int) -> None:
+    image = torch.zeros((1, 1, 20, 20, 2))
+    image[..., 2:7, 2:7, :], image[..., 12:17, 12:17, :] = 0.9, 0.8
+    label = torch.zeros((20, 20, 2), dtype=torch.uint8)
+    label[2:7, 2:7], label[12:17, 12:17] = 1, 2
+    curve = ContrastCurve(levels)
+    curve.levels.fill_(0.3)
+    found = curve.drawn(image, label)
+    torch.testing.assert_close(found[..., 10:, 10:, :], curve(image)[..., 10:, 10:, :])
+    assert found[0, 0, 4, 4, 0].item() == pytest.approx(0.3 if levels else 0.9, abs=0.01)
+
+
 def test_what_lies_around_hides_a_structures_edge_alone() -> None:
     image = torch.full((1, 1, 20, 20, 1), 0.2)
     image[..., 5:15, 5:15, :] = 1

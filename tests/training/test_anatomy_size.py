@@ -58,6 +58,12 @@ def test_anatomy_lies_where_labelled_crops_have_it() -> None:
     assert not near[:5].any() and not near[18].any()
 
 
+def test_what_no_labelled_crop_has_is_nowhere() -> None:
+    empty = labelled(0)
+    (label,) = sized([guessed(1.0)], [empty, empty])
+    assert not label.any()
+
+
 def test_what_is_no_anatomy_is_background() -> None:
     found = with_sized_anatomy([guessed(1.0)], [labelled(4)], [], spacing_mm=(1, 1, 1), margin_mm=0)
     assert not label_of(found[0]).any()

@@ -64,6 +64,14 @@ def test_a_step_changes_all_three_networks(method: str, dims: int) -> None:
         assert not torch.equal(weights(model), before[name]), name
 
 
+def test_what_learns_together_is_clipped_together() -> None:
+    objective = Cut(dataclasses.replace(settings("cut"), gradient_clip=1e-3), CPU)
+    objective.update(toy_batch())
+    both = [*objective.generator.parameters(), *objective.patch_sampler.parameters()]
+    gradients = torch.cat([one.grad.flatten() for one in both if one.grad is not None])
+    assert gradients.norm().item() == pytest.approx(1e-3, rel=1e-3)
+
+
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_the_generator_is_to_fool_who_knows_its_images_from_real_targets(accumulate: int) -> None:
     chosen = dataclasses.replace(settings("cut"), gan_weight=3.0, accumulate=accumulate)

@@ -85,6 +85,23 @@ def test_the_segmentation_losses_are_weighted() -> None:
         assert heavy[name].item() == pytest.approx(3 * light[name].item())
 
 
+def test_mirrored_stacks_are_learnt_from() -> None:
+    seen = []
+    for share in (0.0, 1.0):
+        chosen = dataclasses.replace(TOY, mirror_share=share, augmentation=STILL)
+        objective = CutSeg(chosen, TRANSLATION, None, CPU)
+
+        def look(network: nn.Module, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+            seen.append((images, labels))
+            return {}
+
+        objective._loss = look  # type: ignore[assignment]
+        objective._segmentation_losses(toy_batch())
+    (images, labels), (mirrored, mirrored_labels) = seen
+    assert torch.equal(images.flip(2), mirrored)
+    assert torch.equal(labels.flip(1), mirrored_labels)
+
+
 def test_a_step_moves_everything_but_the_teacher() -> None:
     teacher = build_unet(NET, 3)
     before = weights(teacher)

@@ -151,6 +151,8 @@ def test_force_removes_a_runs_own_files_only(tmp_path: Path) -> None:
     run.best.write_text("{}")
     run.metrics.write_text("{}")
     (run.folder / "notes.txt").write_text("mine")
+    tuned = started(run.fine_tuned.folder)
+    (tuned.folder / "notes.txt").write_text("mine too")
     outside = tmp_path / "pictures"
     outside.mkdir()
     (outside / "a.png").touch()
@@ -161,6 +163,7 @@ def test_force_removes_a_runs_own_files_only(tmp_path: Path) -> None:
     assert not run.best.exists()
     assert not run.metrics.exists()
     assert (run.folder / "notes.txt").read_text() == "mine"
+    assert [path.name for path in tuned.folder.iterdir()] == ["notes.txt"]
     assert (outside / "a.png").exists()
     assert not run.samples.is_symlink()
 

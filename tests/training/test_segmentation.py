@@ -214,6 +214,22 @@ def test_the_attention_loss_is_the_mean_soft_dice_over_levels() -> None:
     assert found.item() == pytest.approx(2.0 * (first + 0) / 2, abs=1e-5)
 
 
+def test_attention_counts_no_voxel_of_which_nothing_is_known() -> None:
+    labels = toy_batch()["labelled_label"]
+    labels[:, 8:, :8], labels[:, :3] = 255, 255
+    mask = ((labels > 0) & (labels != 255))[:, None].float()
+    fine = torch.rand(mask.shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    coarse = torch.nn.functional.max_pool3d(mask, 2, 2).requires_grad_()
+    network = Fixed(one_hot_logits(labels.clamp(max=2), 3), [fine, coarse])
+    SegmentationLoss(1.0)(network, mask, labels)["attention"].backward()
+    assert fine.grad is not None and coarse.grad is not None
+    assert torch.equal(fine.grad[:, 0] == 0, labels == 255)
+    # A coarse voxel with foreground in it counts, whatever else is in it.
+    unknown = torch.nn.functional.max_pool3d((labels == 255)[:, None].float(), 2, 2)
+    assert torch.equal(coarse.grad == 0, (unknown > 0) & (coarse == 0))
+    assert ((unknown > 0) & (coarse > 0)).any()
+
+
 def test_wrong_logits_cost_dice_and_cross_entropy() -> None:
     labels = torch.zeros((1, 2, 2, 2), dtype=torch.uint8)
     labels[0, 0] = 1

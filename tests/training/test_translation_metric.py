@@ -25,6 +25,12 @@ def test_it_sees_texture_at_equal_brightness() -> None:
     )
 
 
+def test_crops_narrower_than_a_patch_are_compared_too() -> None:
+    narrow = [torch.rand(1, 6, 5, 3, generator=torch.Generator().manual_seed(0))]
+    near = sliced_wasserstein(narrow, narrow)
+    assert sliced_wasserstein(narrow, [narrow[0] + 0.5]) > 10 * near
+
+
 def test_it_repeats_itself() -> None:
     first, second = volumes(0.3, 0), volumes(0.4, 1)
     assert sliced_wasserstein(first, second) == pytest.approx(sliced_wasserstein(first, second))

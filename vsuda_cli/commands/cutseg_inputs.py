@@ -52,6 +52,12 @@ def load_teacher(
     loaded = load_network(folder, "best", device)
     segmenting.refuse_other_preprocessing(folder, loaded.settings, settings)
     segmenting.refuse_other_classes(folder, loaded.settings, settings)
+    if loaded.settings.patch_size != settings.patch_size:
+        # A network knows the extent of its own patches: what it finds in others is worse.
+        console.say(
+            f"{folder} was trained on patches of {list(loaded.settings.patch_size)} and is asked "
+            f"about patches of {list(settings.patch_size)}, in which it finds less"
+        )
     return loaded.network
 
 

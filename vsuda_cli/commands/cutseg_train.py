@@ -47,12 +47,16 @@ def cutseg_train(
     from vsuda_cli.commands import cutseg_inputs, known_labels, segmenting
     from vsuda_cli.commands.training import begin, digest, dry_run, train
     from vsuda_cli.config import CutSegSettings
+    from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.resolving import to_dict
     from vsuda_cli.training.run import Run
     from vsuda_cli.training.segmenter import VALIDATION_METRIC
 
     settings = segmenting.resolve_segmenter(CutSegSettings, options, classes)
+    if settings.curve_distance < 1:
+        problem = "is about a curve between two contrasts, and pseudo-images have the target's"
+        raise VsudaError("--set curve_distance", problem, "leave it away")
     labelled = labelled_images(source)
     real = find_images(target)
     guesses = known_labels.pair_probabilities(real, pseudo_labels, settings)
@@ -77,7 +81,7 @@ def cutseg_train(
     stages = [(run, settings, real, init_translation)]
     if coarse and settings.fine_tune_epochs:
         fine_tuning = dataclasses.replace(settings, epochs=settings.fine_tune_epochs)
-        stages.append((run / "fine-tuned", fine_tuning, coarse, run))
+        stages.append((Run(run).fine_tuned.folder, fine_tuning, coarse, run))
     for folder, stage, images, start in stages:
         # Fine-tuning belongs to its run: it goes on, or starts anew, together with it.
         again = options

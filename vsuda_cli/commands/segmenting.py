@@ -34,10 +34,16 @@ def resolve_segmenter(
     """
     settings = resolve_settings(kind, options, classes=class_names(classes))
     known, wanted = len(settings.structure_ranges), len(settings.classes)
-    if settings.exclude_by_intensity and known != wanted:
+    if known != wanted and (known or settings.exclude_by_intensity):
+        option = "structure_ranges" if known else "exclude_by_intensity"
         problem = f"knows the intensities of {known} of {wanted} structures"
         remedy = "give --set structure_ranges=[[LOW,HIGH],...], one for each"
-        raise VsudaError("--set exclude_by_intensity", problem, remedy)
+        raise VsudaError(f"--set {option}", problem, remedy)
+    unet = settings.unet
+    levels = len(unet.channels)
+    if (len(unet.kernels), len(unet.strides)) != (levels, levels - 1):
+        problem = f"has {levels} channels, {len(unet.kernels)} kernels, {len(unet.strides)} strides"
+        raise VsudaError("--set unet", problem, "give as many kernels, and one stride less")
     return settings
 
 

@@ -65,10 +65,12 @@ def translate_train(
     from vsuda_cli.training.translation import (
         VALIDATION_METRIC,
         TranslationNetwork,
+        refuse_impossible,
         validation_distance,
     )
 
     settings = resolve_settings(TranslationSettings, options, method=method, dims=dims)
+    refuse_impossible(settings)
     from_images: list[tuple[CaseFile, Path | None]] = [(i, None) for i in find_images(source)]
     if segmenter is not None and settings.method == "curve":
         raise VsudaError("--segmenter", "cannot guide a curve", "choose a network by --method")

@@ -99,7 +99,9 @@ def load_label(path: Path, class_count: int | None = None) -> Volume:
     if low < 0 or high > allowed:
         wrong = int(low if low < 0 else high)
         raise VsudaError(
-            path, f"holds label {wrong}", f"labels go from 0 to {allowed}; fix it or set --classes"
+            path,
+            f"holds label {wrong}",
+            f"labels go from 0 to {allowed}: fix it, or name all classes",
         )
     return Volume(array.astype(np.uint8), affine, path)
 

@@ -101,9 +101,10 @@ class ContrastCurve(nn.Module):
     def drawn(self, image: Tensor, label: Tensor) -> Tensor:
         """Return an image (1, 1, X, Y, Z) through the curve, its structures at their levels.
 
-        label: (X, Y, Z). They keep their own texture.
+        label: (X, Y, Z). They keep their own texture. Those without a level go through the curve.
         """
-        shown: Tensor = self(hide_structures(image, label[None]))[0]
+        redrawn = torch.where(label <= len(self.levels), label, 0)
+        shown: Tensor = self(hide_structures(image, redrawn[None]))[0]
         texture = torch.ones((), device=image.device)
         for structure, level in enumerate(self.levels, start=1):
             inside = (label == structure)[None]

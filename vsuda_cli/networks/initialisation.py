@@ -1,8 +1,5 @@
 """Initial weights from an explicit seed."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import nn
 
@@ -23,11 +20,3 @@ def initialise_normal(network: nn.Module, generator: torch.Generator) -> None:
             nn.init.normal_(module.weight, 0.0, STANDARD_DEVIATION, generator=generator)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Build networks inside: their own initialisation follows `seed`, other randomness does not."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

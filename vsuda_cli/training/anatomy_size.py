@@ -38,6 +38,9 @@ def with_sized_anatomy(
     """
     labels = [torch.zeros_like(label_of(item)) for item in items]
     for value in anatomy:
+        voxels = sum(int((label_of(item) == value).sum()) for item in labelled) / len(labelled)
+        if voxels == 0:
+            continue
         found = [guess_of(item)[value].clone() for item in items]
         if margin_mm > 0:
             masks = [(label_of(item) == value).cpu().numpy().astype(np.uint8) for item in labelled]
@@ -45,7 +48,6 @@ def with_sized_anatomy(
             for probability in found:
                 outside = outside_region(region, tuple(probability.shape))
                 probability[torch.from_numpy(outside)] = 0
-        voxels = sum(int((label_of(item) == value).sum()) for item in labelled) / len(labelled)
         core, reach = (_threshold(found, share * voxels * len(found)) for share in (CORE, REACH))
         for probability, label in zip(found, labels, strict=True):
             label[(probability >= reach).to(label.device)] = IGNORED

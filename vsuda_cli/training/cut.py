@@ -215,7 +215,8 @@ class Cut:
 
     def step(self) -> None:
         """Take a step of the generator and the patch sampler."""
-        step(self._generator_optimiser, self.generator, self._settings.gradient_clip)
+        both = torch.nn.ModuleList([self.generator, self.patch_sampler])
+        step(self._generator_optimiser, both, self._settings.gradient_clip)
 
     def _contrast(self, translated: Translated, draws: dict[str, Tensor]) -> Tensor:
         """Return the contrastive loss, averaged over pseudo-images and translated targets."""

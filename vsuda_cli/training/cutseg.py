@@ -9,7 +9,8 @@ from torch import Tensor
 from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training import randomness, ranks
-from vsuda_cli.training.augmentation import augment_intensity
+from vsuda_cli.training.augmentation import augment_intensity, mirror_some
+from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.optimising import (
     backward,
@@ -106,13 +107,16 @@ class CutSeg:
         with autocast(self._device, self._settings.mixed_precision):
             chunk = self._settings.slice_chunk
             pseudo = translate_stack(self.cut.generator, part["source"], chunk)
-            contrast = self.segmentation.contrast
+            # Pseudo-images have the contrast to be segmented: no curve leads there from them.
             shown = vary_intensity(
-                pseudo.float(), labels, self._settings, self._intensities, contrast
+                pseudo.float(), labels, self._settings, self._intensities, CurvePrior()
             )
             if "grafted" in part:
                 shown = torch.cat([shown, part["grafted"]])
                 labels = torch.cat([labels, part["grafted_label"]])
+            if self._settings.mirror_share > 0:
+                share = self._settings.mirror_share
+                shown, labels = mirror_some(shown, labels, share, self._intensities)
             losses = self._loss(network, shown, labels)
         weight = self._settings.segmentation_weight
         return {name: weight * loss for name, loss in losses.items()}

@@ -189,7 +189,7 @@ def split(items: list[Item], fraction: float, seed: int) -> tuple[list[Item], li
         raise VsudaError(
             f"{len(subjects)} subject(s)",
             "are too few for a validation split",
-            "add cases, give --validation, or --set validation_fraction=0",
+            "add cases, or keep none: --set validation_fraction=0",
         )
     order = np.random.default_rng(seed).permutation(len(subjects))
     chosen = {subjects[i] for i in order[:count]}

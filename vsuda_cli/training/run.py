@@ -41,7 +41,7 @@ _MADE_BY_RUNS = (
     "tensorboard/events.*",
     "checkpoints/epoch-*.safetensors",
     "checkpoints/*.pt",
-    # Of the run inside one of cutseg-train, which is removed after that.
+    # Of the run inside one of cutseg-train, which is removed after the rest.
     "fine-tuned/config.toml",
     f"*{PARTIAL_SUFFIX}",
 )
@@ -87,6 +87,11 @@ class Run:
     def state(self) -> Path:
         """Full training state for resuming."""
         return self.folder / "checkpoints" / "last.pt"
+
+    @property
+    def fine_tuned(self) -> "Run":
+        """The run inside one of cutseg-train that goes on from it, if there is any."""
+        return Run(self.folder / "fine-tuned")
 
     def weights(self, epoch: int) -> Path:
         """Return the weights file after so many epochs."""
@@ -178,22 +183,22 @@ def remove_partial_files(run: Run) -> None:
 
 def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) -> None:
     """Raise VsudaError naming the first difference if a run was started in another way."""
-    old_settings = resolving.to_dict(
-        resolving.from_dict(type(settings), _toml(run.config), run.config)
-    )
-    # What helps where a step cannot be recorded; losses differ by rounding at most.
-    new_settings = {**resolving.to_dict(settings), "cuda_graph": old_settings["cuda_graph"]}
-    changed = resolving.differences(old_settings, new_settings)
-    remedy = "give the same settings and data, or start another run"
-    if changed:
-        raise VsudaError(run.folder, f"was started with other settings: {changed[0]}", remedy)
     old = read_provenance(run.folder)
+    remedy = "give the same settings and data, or start another run"
     # Runs of before there were several processes do not name their number.
     for what, key in (("command", "command"), ("number of processes", "processes")):
         was = old.get(key, 1)
         if was != provenance[key]:
             text = f"was started with another {what}: {was} -> {provenance[key]}"
             raise VsudaError(run.folder, text, remedy)
+    old_settings = resolving.to_dict(
+        resolving.from_dict(type(settings), _toml(run.config), run.config)
+    )
+    # What helps where a step cannot be recorded; losses differ by rounding at most.
+    new_settings = {**resolving.to_dict(settings), "cuda_graph": old_settings["cuda_graph"]}
+    changed = resolving.differences(old_settings, new_settings)
+    if changed:
+        raise VsudaError(run.folder, f"was started with other settings: {changed[0]}", remedy)
     digests, now = old.get("data", {}), provenance["data"]
     for name in sorted({*digests, *now}):
         # An input that is not given has no digest; runs of before it existed do not name it.
@@ -279,6 +284,9 @@ def _remove_run_files(run: Run) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    # What was made from a run that is no more.
+    if run.fine_tuned.exists():
+        _remove_run_files(run.fine_tuned)
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -28,10 +28,12 @@ class SegmentationLoss:
         logits, maps = network.forward_with_attention(images)
         foreground = (labels > 0) & (labels != IGNORED)
         targets = network.attention_targets(foreground[:, None].float())
-        attention = [
-            soft_dice_loss(found.float(), wanted)
-            for found, wanted in zip(maps, targets, strict=True)
-        ]
+        unknown = network.attention_targets((labels == IGNORED)[:, None].float())
+        attention = []
+        for found, wanted, hidden in zip(maps, targets, unknown, strict=True):
+            # A coarse voxel counts where there is foreground in it, or all of it is known.
+            counted = torch.maximum(wanted, 1 - hidden)
+            attention.append(soft_dice_loss(found.float() * counted, wanted))
         return {
             "segmentation": dice_and_cross_entropy(logits.float(), labels.long()),
             "attention": self._attention_weight * torch.stack(attention).mean(),

@@ -7,10 +7,11 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from vsuda_cli.config import TranslationSettings
+from vsuda_cli.errors import VsudaError
 from vsuda_cli.networks.contrast_curve import ContrastCurve
 from vsuda_cli.networks.initialisation import initialise_normal
-from vsuda_cli.networks.patch_discriminator import PatchDiscriminator
-from vsuda_cli.networks.resnet_generator import ResnetGenerator
+from vsuda_cli.networks.patch_discriminator import PatchDiscriminator, smallest_plane
+from vsuda_cli.networks.resnet_generator import FIRST_BLOCK, ResnetGenerator
 from vsuda_cli.training.data import Item
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.translation_metric import sliced_wasserstein
@@ -21,6 +22,33 @@ SLICES_AT_ONCE = 8
 
 Network = TypeVar("Network", bound=torch.nn.Module)
 TranslationNetwork = ResnetGenerator | ContrastCurve
+
+
+def refuse_impossible(settings: TranslationSettings) -> None:
+    """Raise VsudaError for patches and layers that these networks cannot have."""
+    *plane, depth = settings.patch_size
+    if (settings.dims == 2) != (depth == 1):
+        raise VsudaError(
+            f"patch_size = {list(settings.patch_size)}",
+            f"is not of {settings.dims} dimensions",
+            "give [X,Y,1] with --dims 2, more slices with --dims 3",
+        )
+    least = smallest_plane(settings.discriminator_layers)
+    if settings.method != "curve" and min(plane) < least:
+        raise VsudaError(
+            f"patch_size = {list(settings.patch_size)}",
+            "is smaller than what the discriminator judges",
+            f"give at least [{least},{least},{depth}]",
+        )
+    if settings.method in ("cut", "fastcut"):
+        layers, last = settings.nce_layers, FIRST_BLOCK + settings.residual_blocks - 1
+        inside = all(0 <= layer <= last for layer in layers)
+        if not layers or len(set(layers)) < len(layers) or not inside:
+            raise VsudaError(
+                f"nce_layers = {list(layers)}",
+                f"are no different layers of the encoder, which are 0 to {last}",
+                "give some of these",
+            )
 
 
 def build_generator(settings: TranslationSettings) -> ResnetGenerator:
