@@ -124,6 +124,11 @@ def test_the_command_line_beats_the_environment() -> None:
     assert SEEN["batch"].workers == 2
 
 
+def test_training_knows_what_was_typed() -> None:
+    assert call(train, "--epochs", "4", VSUDA_SET="seed=1").exit_code == 0
+    assert SEEN["options"].typed == {"epochs"}
+
+
 def test_arguments_have_no_environment_variable() -> None:
     found = call(work, "in", VSUDA_OUT="elsewhere")
     assert found.exit_code == 2

@@ -134,6 +134,8 @@ class TrainingOptions(LogOptions, DeviceOptions):
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line on stdout instead of paths.")
     ] = False
+    # No option: which of the command's parameters were typed, and do not come from elsewhere.
+    typed: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         """Raise VsudaError for options that contradict one another."""
@@ -164,7 +166,7 @@ def expand_options(function: Function) -> Function:
             parameters.append(parameter.replace(annotation=annotation))
     for group in groups.values():
         group_hints = typing.get_type_hints(group, include_extras=True)
-        for field in dataclasses.fields(group):
+        for field in _options_of(group):
             parameters.append(
                 inspect.Parameter(
                     field.name,
@@ -174,11 +176,17 @@ def expand_options(function: Function) -> Function:
                 )
             )
 
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    parameters.append(context)
+
     @wraps(function)
-    def command(**values: Any) -> Any:
+    def command(context: typer.Context, **values: Any) -> Any:
+        typed = frozenset(name for name in values if _is_typed(context, name))
         for name, group in groups.items():
-            fields = [field.name for field in dataclasses.fields(group)]
-            values[name] = group(**{field: values.pop(field) for field in fields})
+            given = {field.name: values.pop(field.name) for field in _options_of(group)}
+            if issubclass(group, TrainingOptions):
+                given["typed"] = typed
+            values[name] = group(**given)
         return function(**values)
 
     # Typer reads the signature and the annotations; both must show the expanded form.
@@ -187,6 +195,16 @@ def expand_options(function: Function) -> Function:
     command.__dict__["__signature__"] = inspect.Signature(keyword)
     command.__annotations__ = {p.name: p.annotation for p in keyword}
     return typing.cast(Function, command)
+
+
+def _options_of(group: Any) -> list["dataclasses.Field[Any]"]:
+    return [field for field in dataclasses.fields(group) if field.name != "typed"]
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    # By its name: Typer has a Click of its own, or shares one, depending on its version.
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _with_environment(command: str, name: str, hint: Any) -> Any:

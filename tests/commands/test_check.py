@@ -70,6 +70,24 @@ def test_fix_writes_sound_copies_and_leaves_the_input(run, folder, tmp_path):
     assert run(out, "--json").exit_code == 0
 
 
+@pytest.mark.parametrize("kind", ["unknown label", "another grid"])
+def test_fix_tells_what_is_still_wrong(run, folder, tmp_path, kind):
+    moved = AFFINE.copy()
+    moved[0, 3] += 5
+    labels = np.full((5, 5, 5), 3 if kind == "unknown label" else 1)
+    labels[0] = 0
+    save_label(folder / "a_Label.nii.gz", labels, AFFINE if kind == "unknown label" else moved)
+    result = run(folder, "--fix", tmp_path / "out", "--json")
+    assert result.exit_code == 1
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    (error,) = [one for one in told if one.get("severity") == "error"]
+    assert error["path"] == str(tmp_path / "out" / "a_Label.nii.gz")
+    again = run(folder, "--fix", tmp_path / "out", "--skip-existing")
+    assert again.exit_code == 1
+    assert "a_Label.nii.gz" in again.stderr
+    assert again.stdout == ""
+
+
 def test_fix_of_what_is_lost_is_a_failed_case(run, folder, tmp_path):
     (folder / "b_ceT1.nii.gz").write_bytes(b"nothing")
     result = run(folder, "--fix", tmp_path / "out")

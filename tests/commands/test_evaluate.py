@@ -118,6 +118,18 @@ def test_csv_and_json_agree(data, tmp_path):
     assert summary["VS", "ASSD"]["count"] == 4
 
 
+def test_a_dash_is_stdout_and_the_table_gives_way(data, tmp_path):
+    files = ["--csv", tmp_path / "a.csv", "--json", tmp_path / "a.json"]
+    call(data / "found", data / "truth", *files)
+    csv_text = call(data / "found", data / "truth", "--csv", "-")
+    assert csv_text.stdout == (tmp_path / "a.csv").read_text()
+    assert "VS Dice" in csv_text.stderr
+    piped = call(data / "found", data / "truth", "--json", "-", "--csv", tmp_path / "b.csv")
+    assert json.loads(piped.stdout) == json.loads((tmp_path / "a.json").read_text())
+    assert (tmp_path / "b.csv").read_text() == (tmp_path / "a.csv").read_text()
+    assert not (tmp_path / "-").exists()
+
+
 def test_switches_add_columns_and_pooled_changes_assd(data, tmp_path):
     path = tmp_path / "a.csv"
     call(data / "found", data / "truth", "--csv", path)
@@ -287,6 +299,9 @@ def test_wrong_words_are_refused(data, tmp_path):
         (["--images", data], "is for the report"),
         (["--viewer"], "is for the report"),
         (["--csv", same, "--json", same], "two outputs"),
+        (["--csv", "-", "--json", "-"], "is one table or one JSON text"),
+        (["--report", "-"], "is one table or one JSON text"),
+        (["--json", "/dev/stdout", "--force"], "is a device or a pipe"),
     ):
         with pytest.raises(VsudaError, match=message):
             call(data / "found", data / "truth", *words)

@@ -110,7 +110,7 @@ def test_staple_follows_the_reliable_raters():
 def test_staple_without_simpleitk_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(VsudaError, match=r"vsuda\[staple\]"):
-        fusion.staple([model(0), model(1)])
+        fusion.require_staple()
 
 
 def test_confidence_and_disagreement():

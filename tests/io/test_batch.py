@@ -34,6 +34,17 @@ def test_skipping_asks_whether_all_outputs_are_whole(tmp_path: Path) -> None:
     assert plan([job], force=False, skip_existing=True) == ([job], [])
 
 
+def test_a_sibling_of_an_earlier_call_stays_beside_no_new_output(tmp_path: Path) -> None:
+    label, sibling = tmp_path / "a_Label.nii.gz", write_label(tmp_path / "a_Probability.nii.gz")
+    jobs = [Job("a", (label,), (), siblings=(sibling,))]
+    for force in (False, True):
+        with pytest.raises(VsudaError, match=r"a_Probability\.nii\.gz: is of an earlier call"):
+            plan(jobs, force=force, skip_existing=False)
+    write_label(label)
+    # What stays may keep its company.
+    assert plan(jobs, force=False, skip_existing=True) == ([], ["a"])
+
+
 def test_a_job_without_outputs_is_never_skipped() -> None:
     job = Job("a", (), ())
     assert plan([job], force=False, skip_existing=True) == ([job], [])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.writable import require_writable
+from vsuda_cli.io.writable import require_writable, require_writable_files
 
 
 def test_what_is_there_and_what_can_be_made_passes(tmp_path: Path) -> None:
@@ -42,3 +42,13 @@ def test_permissions_are_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
     with pytest.raises(VsudaError, match="cannot be written to"):
         require_writable([tmp_path / "out"])
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path / "link", Path("/dev/null"), Path("/dev/stdout")):
+        with pytest.raises(VsudaError, match="is a device or a pipe"):
+            require_writable_files([path])
+    (tmp_path / "a.csv").touch()
+    require_writable_files([tmp_path / "a.csv", tmp_path / "b.csv"])

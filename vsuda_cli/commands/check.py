@@ -10,7 +10,9 @@ from vsuda_cli import console
 from vsuda_cli.options import BatchOptions, ClassNames, expand_options
 
 if TYPE_CHECKING:
-    from vsuda_cli.io.batch import JobResult
+    from collections.abc import Mapping, Sequence
+
+    from vsuda_cli.io.batch import JobResult, Outcome
     from vsuda_cli.io.inspection import Finding
 
 
@@ -20,7 +22,7 @@ def check(
     options: BatchOptions,
     fix: Annotated[
         Path | None,
-        typer.Option("--fix", metavar="OUT", help="Write sound copies of all files there."),
+        typer.Option("--fix", metavar="OUT", help="Write repaired copies of all files there."),
     ] = None,
     classes: ClassNames = None,
 ) -> None:
@@ -28,54 +30,84 @@ def check(
 
     Looked at: damaged files, geometry, sform against qform, axes, labels, NaN, duplicates, image
     and label pairs. With --fix, a copy of every file that can be put right for certain is written
-    and the changes are listed; the folders themselves are only read.
+    and the changes are listed; the folders themselves are only read. What is still wrong with the
+    copies, as labels that nobody knows, is told, and is exit code 1 too.
 
     Example: vsuda check source_training target_training --fix repaired
     """
-    from vsuda_cli.commands.running import finish, run_cases
+    from vsuda_cli.commands.running import finish
     from vsuda_cli.commands.structures import parse_classes
-    from vsuda_cli.io.batch import Failure, Job
     from vsuda_cli.io.cases import refuse_same_folder, take_shard
-    from vsuda_cli.io.inspection import ERROR, inspect_folder, nifti_files
-    from vsuda_cli.io.workers import run
+    from vsuda_cli.io.inspection import nifti_files
 
     console.set_up_logging(options.quiet, options.verbose)
     count = len(parse_classes(classes)) + 1
     files = {folder: nifti_files(folder) for folder in folders}
-    if fix is not None:
-        refuse_same_folder(fix, folders)
-        jobs = []
-        for folder, paths in files.items():
-            # Several folders may hold files of the same name.
-            target = fix if len(files) == 1 else fix / folder.resolve().name
-            for path in paths:
-                copy = target / (path.name if path.name.endswith(".gz") else path.name + ".gz")
-                jobs.append(Job(str(path), (copy,), (path, copy)))
-        finish(run_cases("Repairing", jobs, repair_one, options))
-        return
     errors = 0
-    for folder, paths in files.items():
-        shared = take_shard(paths, options.shard)
-        looked = {}
-        found: list[Finding] = []
-        jobs = [Job(str(path), (), (path, count)) for path in shared]
-        with console.progress(f"Checking {folder}", len(jobs)) as bar:
-            for job, result in run(jobs, inspect_one, options.workers, options.dask):
-                if isinstance(result, Failure):
-                    console.fail(result.message)
-                    errors += 1
-                else:
-                    looked[Path(job.case)] = result.record["inspection"]
-                bar.advance()
-        for path in sorted(looked):
-            found.extend(looked[path].findings)
-        found.extend(inspect_folder(looked))
-        _report(folder, found, options.as_json)
-        wrong = sum(finding.severity == ERROR for finding in found)
-        console.say(f"{folder}: {len(paths)} files, {wrong} errors, {len(found) - wrong} warnings")
-        errors += wrong
+    if fix is None:
+        for folder, paths in files.items():
+            shared = take_shard(paths, options.shard)
+            errors += _inspect(folder, shared, count, options, to_stderr=False)
+    else:
+        refuse_same_folder(fix, folders)
+        outcome, copies = _repair(files, fix, options)
+        # What nobody can know stays wrong: whole files with unknown labels, pairs that do not fit.
+        for folder, paths in copies.items():
+            errors += _inspect(folder, paths, count, options, to_stderr=True)
+        finish(outcome)
     if errors:
         raise typer.Exit(1)
+
+
+def _repair(
+    files: "Mapping[Path, Sequence[Path]]", fix: Path, options: BatchOptions
+) -> "tuple[Outcome, dict[Path, list[Path]]]":
+    """Write repaired copies; also return those that are there now, by their folder."""
+    from vsuda_cli.commands.running import run_cases
+    from vsuda_cli.io.batch import Job
+
+    jobs = []
+    for folder, paths in files.items():
+        # Several folders may hold files of the same name.
+        target = fix if len(files) == 1 else fix / folder.resolve().name
+        for path in paths:
+            copy = target / (path.name if path.name.endswith(".gz") else path.name + ".gz")
+            jobs.append(Job(str(path), (copy,), (path, copy)))
+    outcome = run_cases("Repairing", jobs, repair_one, options)
+    copies: dict[Path, list[Path]] = {}
+    for job in jobs:
+        (copy,) = job.outputs
+        if (job.case in outcome.results and not options.dry_run) or job.case in outcome.skipped:
+            copies.setdefault(copy.parent, []).append(copy)
+    return outcome, copies
+
+
+def _inspect(
+    folder: Path, paths: "Sequence[Path]", count: int, options: BatchOptions, *, to_stderr: bool
+) -> int:
+    """Look at files of one folder, report what is wrong, and return the number of errors."""
+    from vsuda_cli.io.batch import Failure, Job
+    from vsuda_cli.io.inspection import ERROR, Inspection, inspect_folder
+    from vsuda_cli.io.workers import run
+
+    looked: dict[Path, Inspection] = {}
+    failures = 0
+    jobs = [Job(str(path), (), (path, count)) for path in paths]
+    with console.progress(f"Checking {folder}", len(jobs)) as bar:
+        for job, result in run(jobs, inspect_one, options.workers, options.dask):
+            if isinstance(result, Failure):
+                console.fail(result.message)
+                failures += 1
+            else:
+                looked[Path(job.case)] = result.record["inspection"]
+            bar.advance()
+    found = [finding for path in sorted(looked) for finding in looked[path].findings]
+    found.extend(inspect_folder(looked))
+    _report(folder, found, as_json=options.as_json, to_stderr=to_stderr)
+    wrong = failures + sum(finding.severity == ERROR for finding in found)
+    warnings = len(found) + failures - wrong
+    console.say(f"{folder}: {len(paths)} files, {wrong} errors, {warnings} warnings")
+    return wrong
 
 
 def inspect_one(path: Path, class_count: int) -> "JobResult":
@@ -102,7 +134,7 @@ def repair_one(path: Path, out: Path) -> "JobResult":
     return JobResult((out,), {"repairs": repairs}, notes)
 
 
-def _report(folder: Path, findings: "list[Finding]", as_json: bool) -> None:
+def _report(folder: Path, findings: "list[Finding]", *, as_json: bool, to_stderr: bool) -> None:
     from vsuda_cli.commands.tables import print_table
     from vsuda_cli.errors import printable
 
@@ -115,4 +147,5 @@ def _report(folder: Path, findings: "list[Finding]", as_json: bool) -> None:
             for finding in findings
         ]
         head = ("severity", "file", "problem", "remedy")
-        print_table(printable(folder), head, rows, text_columns=len(head))
+        title = printable(folder)
+        print_table(title, head, rows, text_columns=len(head), to_stderr=to_stderr)

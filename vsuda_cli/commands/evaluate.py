@@ -86,7 +86,14 @@ def evaluate(
     Example: vsuda evaluate final target_validation_labels --csv scores.csv --report report.html
     """
     from vsuda_cli import console
-    from vsuda_cli.commands.results import report_cases, show, write_csv, write_html, write_json
+    from vsuda_cli.commands.results import (
+        is_stdout,
+        report_cases,
+        show,
+        write_csv,
+        write_html,
+        write_json,
+    )
     from vsuda_cli.commands.running import finish, run_cases
     from vsuda_cli.commands.scoring import Measures, find_pairs, group_cases, score_case
     from vsuda_cli.commands.structures import parse_classes
@@ -102,7 +109,10 @@ def evaluate(
         raise VsudaError("--images", "is for the report", "give --report FILE.html too")
     if viewer and report is None:
         raise VsudaError("--viewer", "is for the report", "give --report FILE.html too")
-    outputs = [path for path in (csv, json, report) if path is not None]
+    streamed = [path for path in (csv, json) if is_stdout(path)]
+    if is_stdout(report) or len(streamed) > 1:
+        raise VsudaError("-", "is one table or one JSON text", "give files for the others")
+    outputs = [p for p in (csv, json, report) if p is not None and not is_stdout(p)]
     require_writable_files(outputs)
     existing = [path for path in outputs if path.exists()]
     if existing and not options.force:
@@ -133,7 +143,7 @@ def evaluate(
     )
     outcome = run_cases("Scoring", jobs, score_case, batch)
     cases = report_cases(outcome, group_of)
-    show(cases, measures, column)
+    show(cases, measures, column, to_stderr=bool(streamed))
     if csv is not None:
         write_csv(csv, cases, measures)
     if json is not None:

@@ -59,7 +59,7 @@ def fuse(
     from vsuda_cli.commands.structures import parse_classes
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.images.confident_learning import RULES
-    from vsuda_cli.images.fusion import METHODS
+    from vsuda_cli.images.fusion import METHODS, require_staple
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import find_probabilities, output_path, refuse_same_folder
 
@@ -67,6 +67,8 @@ def fuse(
     for option, value, known in (("--method", method, METHODS), ("--rule", rule, RULES)):
         if value not in known:
             raise VsudaError(f"{option} {value}", "is unknown", f"use one of {', '.join(known)}")
+    if method == "staple":
+        require_staple()
     if len(probabilities) < 2:
         raise VsudaError("PROBS", "names one folder", "give at least two to fuse, then the output")
     names = parse_classes(classes)
@@ -81,12 +83,14 @@ def fuse(
             str(p) for p, model in zip(probabilities, found, strict=True) if case not in model
         ]
         console.say(f"{case}: left out, it is not in {', '.join(absent)}")
-    tags = ("Label", "Confidence", "Disagreement") if uncertainty else ("Label",)
+    maps = ("Confidence", "Disagreement")
+    tags = ("Label", *maps) if uncertainty else ("Label",)
     jobs = []
     for case in common:
         outputs = tuple(output_path(out, case, tag) for tag in tags)
         paths = [model[case] for model in found]
-        jobs.append(Job(case, outputs, (case, paths, outputs, method, rule, names)))
+        siblings = () if uncertainty else tuple(output_path(out, case, tag) for tag in maps)
+        jobs.append(Job(case, outputs, (case, paths, outputs, method, rule, names), siblings))
     outcome = run_cases("Fusing", jobs, fuse_case, options)
     _show_changes(outcome, ("background", *names))
     finish(outcome)

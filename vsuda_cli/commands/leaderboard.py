@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from vsuda_cli.io.scores import TeamScores
 
 
-def join(teams: "Sequence[TeamScores]") -> dict[str, ranking.Table]:
+def join(teams: "Sequence[TeamScores]", wanted: Sequence[str]) -> dict[str, ranking.Table]:
     """Return a table (cases, teams) for each column that all teams have; NaN where not defined.
 
-    Raises VsudaError if a team occurs twice, teams have different cases or columns, or a metric
-    is defined for one team and not for another in the same case.
+    Raises VsudaError if a team occurs twice, teams have different cases, or, of a metric that is
+    `wanted`, different columns, or values for one team and not for another in the same case.
     """
     first = teams[0]
     seen: set[str] = set()
@@ -34,17 +34,20 @@ def join(teams: "Sequence[TeamScores]") -> dict[str, ranking.Table]:
                 f"and {first.team} have different cases ({len(differing)}: {shown})",
                 "score all teams on the same references",
             )
-        if set(team.columns) != set(first.columns):
-            shown = ", ".join(sorted(set(team.columns) ^ set(first.columns)))
-            problem = f"and {first.team} have different columns ({shown})"
+        differing = sorted(set(team.columns) ^ set(first.columns))
+        differing = [column for column in differing if ranking.metric_of(column) in wanted]
+        if differing:
+            problem = f"and {first.team} have different columns ({', '.join(differing)})"
             raise VsudaError(team.team, problem, "score all teams alike")
     tables = {}
     for column in first.columns:
+        if not all(column in team.columns for team in teams):
+            continue
         cells = [[team.rows[case][column] for team in teams] for case in sorted(first.rows)]
         table = np.array(cells, dtype=np.float64)
         missing = np.isnan(table)
         partly = missing.any(axis=1) & ~missing.all(axis=1)
-        if partly.any():
+        if partly.any() and ranking.metric_of(column) in wanted:
             row = int(partly.argmax())
             case = sorted(first.rows)[row]
             team_name = teams[int(missing[row].argmax())].team

@@ -111,7 +111,8 @@ def predict(
     jobs = []
     for case in chosen:
         outputs = tuple(output_path(out, case.case, tag) for tag in tags)
-        jobs.append(Job(case.case, outputs, (case, outputs)))
+        siblings = () if probabilities else (output_path(out, case.case, "Probability"),)
+        jobs.append(Job(case.case, outputs, (case, outputs), siblings))
     stages, threads = recipe.stages(segmenter), device_threads(segmenter.device.type)
     outcome = run_on_device("Predicting", jobs, stages, recipe, options, threads)
     scans, labels = {c.case: c.path for c in chosen}, {job.case: job.outputs[0] for job in jobs}

@@ -31,16 +31,20 @@ def report_cases(outcome: Outcome, groups: Mapping[str, str]) -> list[ReportCase
     return sorted(cases, key=lambda case: case.case)
 
 
-def show(cases: Sequence[ReportCase], measures: Measures, group_column: str) -> None:
+def show(
+    cases: Sequence[ReportCase], measures: Measures, group_column: str, *, to_stderr: bool = False
+) -> None:
     """Print the table of structures and metrics, and one for each group if there are groups.
 
-    Says on stderr where a metric is not defined, and how many components were found.
+    Says on stderr where a metric is not defined, and how many components were found. Tables are
+    the data of stdout, but where that is another output's (`to_stderr`).
     """
     scored = [case for case in cases if not case.failed]
-    _show_table(f"{len(scored)} cases", scored, measures)
+    _show_table(f"{len(scored)} cases", scored, measures, to_stderr=to_stderr)
     for name in group_names(scored):
         some = in_group(scored, name)
-        _show_table(f"{group_column} {name}: {len(some)} cases", some, measures)
+        title = f"{group_column} {name}: {len(some)} cases"
+        _show_table(title, some, measures, to_stderr=to_stderr)
     for structure in measures.structures:
         for metric in measures.metrics:
             absent = len(scored) - len(values_of(scored, column(structure, metric)))
@@ -56,30 +60,46 @@ def show(cases: Sequence[ReportCase], measures: Measures, group_column: str) -> 
             console.say(f"{structure}: {parts}")
 
 
-def _show_table(title: str, cases: Sequence[ReportCase], measures: Measures) -> None:
+def _show_table(
+    title: str, cases: Sequence[ReportCase], measures: Measures, *, to_stderr: bool
+) -> None:
     head = ["", "cases", "mean", "sd", "median", "25%", "75%"]
     rows = []
     for row in summarise(cases, measures.structures, measures.metrics):
         figures = (row.mean, row.sd, row.median, row.lower_quartile, row.upper_quartile)
         name = f"{row.structure} {row.metric}{measures.unit(row.metric)}"
         rows.append([name, str(row.count), *(number(value, 4) for value in figures)])
-    print_table(title, head, rows)
+    print_table(title, head, rows, to_stderr=to_stderr)
+
+
+def is_stdout(path: Path | None) -> bool:
+    """Tell whether `-` is asked for, and not a file."""
+    return path is not None and str(path) == "-"
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a text to a file, named on stderr, or to stdout."""
+    from vsuda_cli.io.atomic import write_text
+
+    if is_stdout(path):
+        console.emit_line(text.removesuffix("\n"))
+        return
+    write_text(path, text)
+    console.say(f"written: {path}")
 
 
 def write_csv(path: Path, cases: Sequence[ReportCase], measures: Measures) -> None:
-    """Write one row per scored case, and name the file on stderr."""
-    from vsuda_cli.io.scores import write_scores
+    """Write one row per scored case, to a file or, for `-`, to stdout."""
+    from vsuda_cli.io.scores import score_table
 
     rows = {case.case: case.scores for case in cases if not case.failed}
-    write_scores(path, measures.columns, rows)
-    console.say(f"written: {path}")
+    _write(path, score_table(measures.columns, rows))
 
 
 def write_json(
     path: Path, cases: Sequence[ReportCase], measures: Measures, group_column: str
 ) -> None:
-    """Write scores, failures and summaries, and name the file on stderr."""
-    from vsuda_cli.io.atomic import write_text
+    """Write scores, failures and summaries, to a file or, for `-`, to stdout."""
 
     def rows(some: Sequence[ReportCase]) -> "list[dict[str, Any]]":
         found: list[SummaryRow] = summarise(some, measures.structures, measures.metrics)
@@ -97,8 +117,7 @@ def write_json(
     names = group_names(cases)
     if names:
         content["summary_by"] = {group_column: {n: rows(in_group(cases, n)) for n in names}}
-    write_text(path, json_text.dumps(content, indent=1) + "\n")
-    console.say(f"written: {path}")
+    _write(path, json_text.dumps(content, indent=1) + "\n")
 
 
 def write_html(

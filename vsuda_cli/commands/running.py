@@ -11,6 +11,7 @@ from vsuda_cli import console
 from vsuda_cli.io.atomic import remove_leftovers
 from vsuda_cli.io.batch import Failure, Job, JobResult, Outcome, plan
 from vsuda_cli.io.cases import take_shard
+from vsuda_cli.io.nifti import is_whole
 from vsuda_cli.io.pipeline import Stages, run_overlapped
 from vsuda_cli.io.workers import run
 from vsuda_cli.options import BatchOptions, CaseOptions, NetworkOptions
@@ -105,6 +106,13 @@ def device_threads(device_type: str) -> int:
     return min(MOST_THREADS, os.cpu_count() or 1) if device_type == "cuda" else 1
 
 
+def _say_if_made_anew(job: Job) -> None:
+    """Say so where a case's outputs are there in part: what is there will be replaced."""
+    if any(path.exists() for path in job.outputs):
+        missing = [path.name for path in job.outputs if not is_whole(path)]
+        console.say(f"{job.case}: made anew, for {', '.join(missing)} is missing or not whole")
+
+
 def _run_share(
     title: str,
     share: Sequence[Job],
@@ -115,6 +123,9 @@ def _run_share(
     outcome = Outcome(skipped=skipped)
     if skipped:
         console.say(f"{title}: {len(skipped)} of {len(share)} cases are there already")
+    if options.skip_existing:
+        for job in to_run:
+            _say_if_made_anew(job)
     if options.dry_run:
         for job in to_run:
             # Records beside the images are written too, but no later command reads them.

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vsuda_cli import config, console, resolving
+from vsuda_cli.commands.precedence import without_overridden
 from vsuda_cli.io.cases import CaseFile, is_crop
 from vsuda_cli.options import TrainingOptions
 
@@ -34,12 +35,13 @@ class Prepared:
 
 def resolve_settings(kind: type[Settings], options: TrainingOptions, **own: Any) -> Settings:
     """Return settings from options, --set, --config and --preset; `own` are the command's own."""
+    values = {"epochs": options.epochs, "seed": options.seed, **own}
     return resolving.resolve(
         kind,
         preset=options.preset,
         file=options.config,
-        values={"epochs": options.epochs, "seed": options.seed, **own},
-        set_values=options.set_values,
+        values=values,
+        set_values=without_overridden(values, options.set_values, options.typed),
     )
 
 

@@ -77,7 +77,8 @@ def translate_export(
         for epoch in translators:
             case = f"{image.case}_e{epoch:03d}"
             outputs = tuple(output_path(out, case, one) for one in tags)
-            jobs.append(Job(case, outputs, ((image.path, label), (epoch, outputs))))
+            siblings = (output_path(out, case, "Label"),) if label is None else ()
+            jobs.append(Job(case, outputs, ((image.path, label), (epoch, outputs)), siblings))
     threads = device_threads(next(iter(translators.values())).device.type)
     stages = recipe.stages(translators)
     finish(run_on_device("Translating", jobs, stages, recipe, options, threads))

@@ -1,5 +1,6 @@
 """Several models' class probabilities become one label map."""
 
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,17 +84,21 @@ def majority(models: Sequence[Probabilities]) -> Labels:
     return hard_labels(score)
 
 
+def require_staple() -> None:
+    """Raise VsudaError if SimpleITK, whose STAPLE is used, is not installed."""
+    if importlib.util.find_spec("SimpleITK") is None:
+        raise VsudaError(
+            "--method staple", "needs SimpleITK", "install it: pip install 'vsuda[staple]'"
+        )
+
+
 def staple(models: Sequence[Probabilities]) -> Labels:
     """Return the multi-label STAPLE consensus (Rohlfing et al. 2003), by SimpleITK.
 
-    Where STAPLE is undecided, the majority decides. Raises VsudaError if SimpleITK is missing.
+    Where STAPLE is undecided, the majority decides.
     """
-    try:
-        import SimpleITK
-    except ImportError as error:
-        raise VsudaError(
-            "--method staple", "needs SimpleITK", "install it: pip install 'vsuda[staple]'"
-        ) from error
+    import SimpleITK
+
     undecided = models[0].shape[3]
     votes = [hard_labels(model) for model in models]
     consensus = SimpleITK.MultiLabelSTAPLE(

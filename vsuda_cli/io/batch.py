@@ -1,6 +1,7 @@
 """One function over many cases: what is to be done, and what became of each."""
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,11 +18,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Job:
-    """One case to work on: its outputs, and the arguments for the function that makes them."""
+    """One case to work on: its outputs, and the arguments for the function that makes them.
+
+    `siblings` are outputs that another call of the command writes for the case, and not this one.
+    """
 
     case: str
     outputs: tuple[Path, ...]
     arguments: tuple[Any, ...]
+    siblings: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,23 @@ class Outcome:
 def plan(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> tuple[list[Job], list[str]]:
     """Return the jobs to run and the cases to skip.
 
-    Raises VsudaError when an output exists and neither `force` nor `skip_existing` is set, or when
-    its folder cannot be written to: nothing has been started then. A case is skipped only if all
-    its outputs are there and whole.
+    Raises VsudaError when an output exists and neither `force` nor `skip_existing` is set, when its
+    folder cannot be written to, or when a sibling of an earlier call would be taken for one of this
+    call: nothing has been started then. A case is skipped only if all its outputs are there and
+    whole.
     """
     _refuse_colliding_outputs(jobs)
     require_writable(path.parent for job in jobs for path in job.outputs)
+    to_run, skipped = _split(jobs, force=force, skip_existing=skip_existing)
+    for job in to_run:
+        for path in job.siblings:
+            if os.path.lexists(path):
+                problem = "is of an earlier call, and would lie beside other outputs than its own"
+                raise VsudaError(path, problem, "write it anew too, take it away, or change OUT")
+    return to_run, skipped
+
+
+def _split(jobs: Sequence[Job], *, force: bool, skip_existing: bool) -> tuple[list[Job], list[str]]:
     if force:
         return list(jobs), []
     to_run, skipped = [], []

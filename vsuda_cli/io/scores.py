@@ -27,13 +27,18 @@ class TeamScores:
 
 def write_scores(path: Path, columns: Sequence[str], rows: Mapping[str, Row]) -> None:
     """Write scores in full precision, sorted by case."""
+    write_text(path, score_table(columns, rows))
+
+
+def score_table(columns: Sequence[str], rows: Mapping[str, Row]) -> str:
+    """Return scores in full precision, sorted by case, as the text of a CSV file."""
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow([CASE, *columns])
     for case in sorted(rows):
         cells = [rows[case].get(column) for column in columns]
         writer.writerow([case, *("" if cell is None else repr(float(cell)) for cell in cells)])
-    write_text(path, stream.getvalue())
+    return stream.getvalue()
 
 
 def read_scores(path: Path) -> list[TeamScores]:

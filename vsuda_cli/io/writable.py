@@ -6,6 +6,9 @@ from pathlib import Path
 
 from vsuda_cli.errors import VsudaError
 
+# Where systems keep what looks like a file and is none.
+DEVICES = (Path("/dev"), Path("/dev/fd"), Path("/proc/self/fd"))
+
 
 def require_writable(folders: Iterable[Path]) -> None:
     """Raise VsudaError for a folder that is a file, or that this user cannot make or write to.
@@ -23,8 +26,14 @@ def require_writable(folders: Iterable[Path]) -> None:
 
 
 def require_writable_files(paths: Sequence[Path]) -> None:
-    """Raise VsudaError for a file to be written that is a folder, or whose folder cannot be."""
+    """Raise VsudaError for a file to be written that is a folder, or whose folder cannot be.
+
+    And for what is no file at all: a device or pipe would be replaced by one.
+    """
     for path in paths:
         if path.is_dir():
             raise VsudaError(path, "is a folder", "give a file")
+        # /dev/stdout may lead to a regular file, and is still nothing to be replaced.
+        if (path.exists() and not path.is_file()) or path.absolute().parent in DEVICES:
+            raise VsudaError(path, "is a device or a pipe", "give a file, or - for standard output")
     require_writable(path.parent for path in paths)
