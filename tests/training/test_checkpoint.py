@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +164,36 @@ def test_a_full_disk_is_told_as_what_it_is(tmp_path: Path, monkeypatch: pytest.M
         return opened(Path("/dev/full") if mode == "wb" else self, mode, buffering=0)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(OSError, match="No space left"):
+    told = r"last\.pt: cannot be written \(No space left on device\); check space and permissions"
+    with pytest.raises(VsudaError, match=told):
         checkpoint.save_state(path, {"large": torch.zeros(100_000)})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def _small_files_only() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("_small_files_only")
+@pytest.mark.parametrize("name", ["epoch-0001.safetensors", "last.pt"])
+def test_a_file_that_cannot_be_written_is_named_and_the_old_one_stays(
+    tmp_path: Path, name: str
+) -> None:
+    def save(width: int) -> None:
+        if name == "last.pt":
+            checkpoint.save_state(tmp_path / name, {"large": torch.zeros(width)})
+        else:
+            checkpoint.save_weights(tmp_path / name, {"m": network(width)}, {})
+
+    save(3)
+    before = (tmp_path / name).read_bytes()
+    told = rf"{name}: cannot be written \(File too large.*\); check space and permissions"
+    with pytest.raises(VsudaError, match=told):
+        save(10_000)
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]

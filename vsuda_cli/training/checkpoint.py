@@ -2,6 +2,8 @@
 
 import json
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +38,7 @@ def save_weights(path: Path, models: dict[str, torch.nn.Module], metadata: dict[
             tensors[f"{name}.{key}"] = tensor.detach().cpu().contiguous().clone()
     # One entry only: safetensors writes several in an order that changes from run to run.
     header = json.dumps({"format": FORMAT, "metadata": metadata})
-    with atomic.replacing(path) as temporary:
+    with _replacing(path) as temporary:
         save_file(tensors, temporary, {"vsuda": header})
 
 
@@ -74,12 +76,26 @@ def load_weights(path: Path, models: dict[str, torch.nn.Module]) -> None:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Save full training state; the one before is kept beside it as `previous.pt`."""
-    with atomic.replacing(path) as temporary:
+    with _replacing(path) as temporary:
         # Given a path, torch would write the temporary file's name into the file.
         with temporary.open("wb") as file:
             _save(state, file)
         if path.exists():
             path.replace(previous(path))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Replace a file as `atomic.replacing` does; raises VsudaError if it cannot be written."""
+    try:
+        with atomic.replacing(path) as temporary:
+            yield temporary
+    except (SafetensorError, OSError) as error:
+        # Of safetensors' own kind of error the end is the system's.
+        told = error.strerror if isinstance(error, OSError) else None
+        reason = told or str(error).rpartition("I/O error: ")[2]
+        remedy = "check space and permissions"
+        raise VsudaError(path, f"cannot be written ({reason})", remedy) from error
 
 
 def _save(state: dict[str, Any], file: BinaryIO) -> None:
