@@ -354,6 +354,19 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     assert all(torch.isfinite(v).all() for v in kept["objective"]["network"].values())
 
 
+def test_a_checkpoint_is_said_to_be_kept_only_if_there_is_one(tmp_path: Path) -> None:
+    objective = Line()
+    objective.poison = 2
+    with pytest.raises(VsudaError, match="nan in epoch 1, step 2; start another run with"):
+        train(tmp_path / "run", objective)
+    # In the same epoch, after a signal.
+    stopped(tmp_path / "other", after_step=1)
+    objective = Line()
+    objective.poison = 1
+    with pytest.raises(VsudaError, match="nan in epoch 1, step 2; the last checkpoint is kept"):
+        train(tmp_path / "other", objective)
+
+
 @pytest.mark.parametrize("step", [4, 5, 6])
 def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, step: int) -> None:
     objective = Line()

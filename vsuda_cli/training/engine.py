@@ -171,9 +171,11 @@ class _Loop:
             raise self._broken(f"{name} is no longer finite")
 
     def _broken(self, what: str) -> VsudaError:
+        anything = self.run.state.exists() or self.run.epochs()
+        kept = "; the last checkpoint is kept" if anything else ""
         return VsudaError(
             self.run.folder,
-            f"{what} in epoch {self.epoch + 1}, step {self.step}; the last checkpoint is kept",
+            f"{what} in epoch {self.epoch + 1}, step {self.step}{kept}",
             "start another run with a lower learning_rate or with gradient_clip",
         )
 
