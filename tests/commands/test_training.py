@@ -71,7 +71,10 @@ def test_a_signal_before_the_first_step_ends_with_130_too(
     assert not (tmp_path / "run").exists()
 
 
-def test_other_settings_data_or_processes_are_refused_by_name(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_other_settings_data_or_processes_are_refused_by_name(
+    tmp_path: Path, tiny: Path, dry: tuple[str, ...]
+) -> None:
     def refused(*more: str, name: str = "seg-train", data: Path = tiny) -> str:
         log = tmp_path / "log"
         log.write_text("")
@@ -88,6 +91,7 @@ def test_other_settings_data_or_processes_are_refused_by_name(tmp_path: Path, ti
     provenance.write_text(json.dumps({**json.loads(kept), "processes": 2}))
     assert "another number of processes: 2 -> 1" in refused()
     provenance.write_text(kept)
+    assert "another command: seg-train -> mt-train" in refused(name="mt-train")
     assert killable_runs.results(tiny / "seg-train") == before
 
 
