@@ -8,6 +8,7 @@ from pathlib import Path
 import killable_runs
 import pytest
 import torch
+from command_line import contents
 from safetensors.torch import load_file
 
 KILLED = -signal.SIGKILL
@@ -78,7 +79,7 @@ def test_other_settings_data_or_processes_are_refused_by_name(
     def refused(*more: str, name: str = "seg-train", data: Path = tiny) -> str:
         log = tmp_path / "log"
         log.write_text("")
-        line = killable_runs.words(name, data, tiny / "seg-train", "--resume", *more)
+        line = killable_runs.words(name, data, tiny / "seg-train", "--resume", *more, *dry)
         assert killable_runs.run(line, log) == 2
         return log.read_text()
 
@@ -95,16 +96,23 @@ def test_other_settings_data_or_processes_are_refused_by_name(
     assert killable_runs.results(tiny / "seg-train") == before
 
 
-def test_a_foreign_state_is_named_and_the_run_starts_anew(tmp_path: Path, tiny: Path) -> None:
+def test_a_foreign_state_is_named_and_only_force_starts_anew(tmp_path: Path, tiny: Path) -> None:
     folder, log = tmp_path / "run", tmp_path / "log"
-    line = killable_runs.words("seg-train", tiny, folder, "--resume")
+    line = killable_runs.words("seg-train", tiny, folder)
     assert killable_runs.run(line, log, die_at=8) == KILLED
     state = folder / "checkpoints" / "last.pt"
     mark = tmp_path / "mark"
     # A pickle that would touch a file when it is loaded.
     state.write_bytes(f"cos\nsystem\n(S'touch {mark}'\ntR.".encode())
-    assert killable_runs.run(line, log) == 0
-    assert "last.pt: is no whole training state" in log.read_text()
+    before = contents(folder)
+    for more in (["--resume", "--dry-run"], ["--resume"]):
+        log.write_text("")
+        assert killable_runs.run([*line, *more], log) == 2
+        assert f"{state}: is no whole training state" in log.read_text()
+        assert "--force starts anew" in log.read_text()
+        assert "weights_only" not in log.read_text()
+        assert contents(folder) == before
+    assert killable_runs.run([*line, "--force"], log) == 0
     assert not mark.exists()
     assert killable_runs.results(folder) == killable_runs.results(tiny / "seg-train")
 

@@ -106,6 +106,9 @@ def test_a_dry_run_compares_with_the_run_that_resume_would_continue(tmp_path: Pa
     start(inner, settings, provenance, force=False)
     with pytest.raises(VsudaError, match="inner: was started with other data"):
         dry_run(same, plan(inner.folder, settings, resume, "xyz"))
+    inner.state.write_text("half")
+    with pytest.raises(VsudaError, match=r"last\.pt: is no whole training state .*; --force"):
+        dry_run(same, plan(inner.folder, settings, resume, "abc"))
 
 
 def test_cases_are_loaded_on_the_training_grid_and_known_by_their_bytes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import pickle
 import resource
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,12 +140,34 @@ def test_any_text_or_bytes_are_refused(tmp_path: Path) -> None:
 def test_code_in_a_state_is_refused_and_not_run(tmp_path: Path) -> None:
     path, mark = tmp_path / "last.pt", tmp_path / "mark"
     torch.save({**state(1), "payload": Danger(mark)}, path)
-    with pytest.raises(VsudaError, match="is no whole training state"):
+    told = r"is no whole training state \(it holds something else than tensors and plain values\);"
+    with pytest.raises(VsudaError, match=told):
         checkpoint.load_state(path)
     path.write_bytes(pickle.dumps(Danger(mark)))
-    with pytest.raises(VsudaError, match="is no whole training state"):
+    with pytest.raises(VsudaError, match=told) as refused:
         checkpoint.load_state(path)
     assert not mark.exists()
+    # Not even with -vv is it advised to load the file in another way.
+    assert "weights_only" not in "".join(traceback.format_exception(refused.value, chain=True))
+
+
+def test_the_last_whole_state_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    assert checkpoint.load_last_state(path) == (None, None)
+    for epoch in (1, 2):
+        checkpoint.save_state(path, state(epoch))
+    found, damage = checkpoint.load_last_state(path)
+    assert (found or {})["epoch"] == 2
+    assert damage is None
+    path.write_bytes(path.read_bytes()[:300])
+    found, damage = checkpoint.load_last_state(path)
+    assert (found or {})["epoch"] == 1
+    assert str(path) in str(damage)
+    before = checkpoint.previous(path)
+    before.write_text("")
+    with pytest.raises(VsudaError, match="; --force starts anew") as refused:
+        checkpoint.load_last_state(path)
+    assert all(f"{one}: is no whole" in str(refused.value) for one in (path, before))
 
 
 @pytest.mark.parametrize("foreign", [{"epoch": 1}, [1, 2], {"format": "vsuda-0"}])

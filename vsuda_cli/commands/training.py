@@ -122,15 +122,17 @@ def dry_run(plan: Plan, *inside: Plan) -> None:
 def _describe(plan: Plan) -> dict[str, Any]:
     """Return a run's provenance.
 
-    Raises VsudaError, in the first process, if the run to continue was started in another way.
+    Raises VsudaError, in the first process, if the run to continue was started in another way or
+    no state of it can be loaded. Nothing is written.
     """
-    from vsuda_cli.training import ranks
+    from vsuda_cli.training import checkpoint, ranks
     from vsuda_cli.training.run import Run, check_same, describe
 
     provenance = describe(plan.command, plan.data(), plan.device, plan.settings.seed)
     if plan.goes_on and ranks.is_first():
         run = Run(plan.folder)
         check_same(run, plan.settings, provenance)
+        checkpoint.load_last_state(run.state)
     ranks.wait()
     return provenance
 
