@@ -96,6 +96,25 @@ def test_other_settings_data_or_processes_are_refused_by_name(
     assert killable_runs.results(tiny / "seg-train") == before
 
 
+@pytest.mark.parametrize("name", killable_runs.LINES)
+def test_a_dry_run_compares_every_input_of_the_run_to_continue(
+    tmp_path: Path, tiny: Path, name: str
+) -> None:
+    log = tmp_path / "log"
+    line = killable_runs.words(name, tiny, tiny / name, "--resume", "--dry-run")
+    assert killable_runs.run(line, log) == 0, log.read_text()
+    provenance = tiny / name / "run.json"
+    kept = provenance.read_text()
+    record = json.loads(kept)
+    given = [key for key, digest in record["data"].items() if digest]
+    for key in given:
+        provenance.write_text(json.dumps({**record, "data": {**record["data"], key: "another"}}))
+        assert killable_runs.run(line, log) == 2
+        assert f"was started with other data: {key} differs" in log.read_text()
+    provenance.write_text(kept)
+    assert given
+
+
 def test_a_foreign_state_is_named_and_only_force_starts_anew(tmp_path: Path, tiny: Path) -> None:
     folder, log = tmp_path / "run", tmp_path / "log"
     line = killable_runs.words("seg-train", tiny, folder)
