@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from command_line import contents, vsuda
+from command_line import Result, contents, vsuda
 from safetensors.numpy import load_file
 from synthetic_crops import SEGMENTER, TRANSLATOR, save_crops
 
@@ -108,6 +108,27 @@ def test_resuming_a_finished_run_changes_nothing(crops: Path, run: Path) -> None
     )
     assert (done.code, len(done.lines)) == (0, 2), done.err
     assert contents(run) == before
+
+
+def test_a_dry_run_refuses_what_resuming_would(crops: Path, run: Path) -> None:
+    def resume(*more: object) -> Result:
+        teacher = ("--teacher", crops / "seg")
+        return vsuda(*words(crops, run), FINE_TUNING, "--resume --dry-run", *teacher, *more)
+
+    before = contents(run)
+    assert resume().lines == [str(run)]
+    done = resume("--set learning_rate=0.5")
+    assert done.code == 2
+    assert "learning_rate" in done.err
+    assert contents(run) == before
+    # The run inside is one of both.
+    record = run / "fine-tuned" / "run.json"
+    kept = record.read_text()
+    record.write_text(json.dumps({**json.loads(kept), "processes": 2}))
+    done = resume()
+    record.write_text(kept)
+    assert (done.code, done.lines) == (2, [])
+    assert f"{run / 'fine-tuned'}: was started with another number of processes" in done.err
 
 
 def test_runs_of_other_kinds_and_settings_are_refused(crops: Path, tmp_path: Path) -> None:

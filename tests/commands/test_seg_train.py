@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import contents, vsuda
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from synthetic_crops import SEGMENTER, save_crops
 from torch import Tensor
 
+from vsuda_cli.training import checkpoint
 from vsuda_cli.training.segmentation import Segmentation
 
 WEIGHTS = "checkpoints/epoch-0001.safetensors"
@@ -132,6 +134,22 @@ def test_a_run_goes_on_to_the_bytes_of_an_uninterrupted_one(
     assert set(whole) == set(cut)
     differing = {name for name in whole if whole[name] != cut[name]}
     assert differing <= {"run.json", "report.html", "checkpoints/last.pt"}
+
+
+def test_a_full_disk_is_told_with_the_file_and_nothing_half_written_stays(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        told = "Error while serializing: I/O error: No space left on device (os error 28)"
+        raise SafetensorError(told)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    done = vsuda("seg-train", crops / "labelled", tmp_path / "run", SEGMENTER)
+    assert done.code == 2
+    told = "cannot be written (No space left on device (os error 28)); check space and permissions"
+    assert f"{tmp_path / 'run' / WEIGHTS}: {told}" in done.err.replace("\n", "")
+    assert not list((tmp_path / "run" / "checkpoints").iterdir())
 
 
 def test_force_keeps_the_old_run_until_the_new_data_is_read(run: Path, tmp_path: Path) -> None:

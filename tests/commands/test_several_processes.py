@@ -122,6 +122,10 @@ def test_a_refusal_ends_all_processes(tmp_path: Path, tiny: Path) -> None:
     assert killable_runs.run_together(line, logs) == [2, 2]
     assert "exists already; use --resume" in logs[0].read_text()
     assert "lost the connection" in logs[1].read_text()
+    for more in (["--resume"], ["--resume", "--dry-run"]):
+        assert killable_runs.run_together([*line, *more], logs) == [2, 2]
+    told = "was started with another number of processes: 1 -> 2"
+    assert logs[0].read_text().count(told) == 2
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ from pathlib import Path
 import killable_runs
 import pytest
 import torch
+from command_line import contents
 from safetensors.torch import load_file
 
 KILLED = -signal.SIGKILL
@@ -71,11 +72,14 @@ def test_a_signal_before_the_first_step_ends_with_130_too(
     assert not (tmp_path / "run").exists()
 
 
-def test_other_settings_data_or_processes_are_refused_by_name(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_other_settings_data_or_processes_are_refused_by_name(
+    tmp_path: Path, tiny: Path, dry: tuple[str, ...]
+) -> None:
     def refused(*more: str, name: str = "seg-train", data: Path = tiny) -> str:
         log = tmp_path / "log"
         log.write_text("")
-        line = killable_runs.words(name, data, tiny / "seg-train", "--resume", *more)
+        line = killable_runs.words(name, data, tiny / "seg-train", "--resume", *more, *dry)
         assert killable_runs.run(line, log) == 2
         return log.read_text()
 
@@ -88,19 +92,46 @@ def test_other_settings_data_or_processes_are_refused_by_name(tmp_path: Path, ti
     provenance.write_text(json.dumps({**json.loads(kept), "processes": 2}))
     assert "another number of processes: 2 -> 1" in refused()
     provenance.write_text(kept)
+    assert "another command: seg-train -> mt-train" in refused(name="mt-train")
     assert killable_runs.results(tiny / "seg-train") == before
 
 
-def test_a_foreign_state_is_named_and_the_run_starts_anew(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("name", killable_runs.LINES)
+def test_a_dry_run_compares_every_input_of_the_run_to_continue(
+    tmp_path: Path, tiny: Path, name: str
+) -> None:
+    log = tmp_path / "log"
+    line = killable_runs.words(name, tiny, tiny / name, "--resume", "--dry-run")
+    assert killable_runs.run(line, log) == 0, log.read_text()
+    provenance = tiny / name / "run.json"
+    kept = provenance.read_text()
+    record = json.loads(kept)
+    given = [key for key, digest in record["data"].items() if digest]
+    for key in given:
+        provenance.write_text(json.dumps({**record, "data": {**record["data"], key: "another"}}))
+        assert killable_runs.run(line, log) == 2
+        assert f"was started with other data: {key} differs" in log.read_text()
+    provenance.write_text(kept)
+    assert given
+
+
+def test_a_foreign_state_is_named_and_only_force_starts_anew(tmp_path: Path, tiny: Path) -> None:
     folder, log = tmp_path / "run", tmp_path / "log"
-    line = killable_runs.words("seg-train", tiny, folder, "--resume")
+    line = killable_runs.words("seg-train", tiny, folder)
     assert killable_runs.run(line, log, die_at=8) == KILLED
     state = folder / "checkpoints" / "last.pt"
     mark = tmp_path / "mark"
     # A pickle that would touch a file when it is loaded.
     state.write_bytes(f"cos\nsystem\n(S'touch {mark}'\ntR.".encode())
-    assert killable_runs.run(line, log) == 0
-    assert "last.pt: is no whole training state" in log.read_text()
+    before = contents(folder)
+    for more in (["--resume", "--dry-run"], ["--resume"]):
+        log.write_text("")
+        assert killable_runs.run([*line, *more], log) == 2
+        assert f"{state}: is no whole training state" in log.read_text()
+        assert "--force starts anew" in log.read_text()
+        assert "weights_only" not in log.read_text()
+        assert contents(folder) == before
+    assert killable_runs.run([*line, "--force"], log) == 0
     assert not mark.exists()
     assert killable_runs.results(folder) == killable_runs.results(tiny / "seg-train")
 

@@ -8,11 +8,19 @@ import torch
 from synthetic_crops import save_crops
 
 from vsuda_cli import config, console
-from vsuda_cli.commands.training import begin, digest, dry_run, load_items, resolve_settings
+from vsuda_cli.commands.training import (
+    Plan,
+    begin,
+    digest,
+    dry_run,
+    load_items,
+    resolve_settings,
+)
 from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.options import TrainingOptions
+from vsuda_cli.training.run import Run, describe, start
 
 
 @pytest.fixture(autouse=True)
@@ -52,18 +60,55 @@ def test_nothing_is_begun_in_a_folder_in_use(tmp_path: Path) -> None:
         begin(tmp_path / "run", TrainingOptions(force=True, resume=True))
 
 
+def plan(
+    folder: Path, settings: config.Training, options: TrainingOptions, data: str | None = None
+) -> Plan:
+    """Return a plan whose input has a known fingerprint, or must not be read at all."""
+
+    def digests() -> dict[str, str]:
+        assert data is not None, "files are read"
+        return {"labelled": data}
+
+    return Plan(folder, "seg-train", settings, options, digests, torch.device("cpu"))
+
+
 def test_a_dry_run_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> None:
     settings = SegmentationSettings(epochs=5)
-    dry_run(Path("runs/a"), settings, TrainingOptions())
+    dry_run(plan(Path("runs/a"), settings, TrainingOptions()))
     shown = capsys.readouterr()
     assert shown.out == "runs/a\n"
     assert "epochs = 5" in shown.err
-    dry_run(Path("runs/a"), settings, TrainingOptions(as_json=True))
+    dry_run(plan(Path("runs/a"), settings, TrainingOptions(as_json=True)))
     shown = capsys.readouterr()
     record = json.loads(shown.out)
     assert (record["run"], record["dry_run"]) == ("runs/a", True)
     assert record["settings"]["unet"]["channels"] == list(settings.unet.channels)
     assert shown.err == ""
+
+
+def test_a_dry_run_compares_with_the_run_that_resume_would_continue(tmp_path: Path) -> None:
+    settings, resume = SegmentationSettings(epochs=5), TrainingOptions(resume=True)
+    run = Run(tmp_path / "run")
+    # Nothing to compare with: no file is read.
+    dry_run(plan(run.folder, settings, resume))
+    provenance = describe("seg-train", {"labelled": "abc"}, torch.device("cpu"), 0)
+    start(run, settings, provenance, force=False)
+    dry_run(plan(run.folder, settings, TrainingOptions(force=True)))
+    same = plan(run.folder, settings, resume, "abc")
+    dry_run(same)
+    with pytest.raises(VsudaError, match="other data: labelled differs"):
+        dry_run(plan(run.folder, settings, resume, "xyz"))
+    with pytest.raises(VsudaError, match="other settings: epochs: 5 -> 6"):
+        dry_run(plan(run.folder, SegmentationSettings(epochs=6), resume, "abc"))
+    # And so inside a run.
+    inner = Run(run.folder / "inner")
+    dry_run(same, plan(inner.folder, settings, resume))
+    start(inner, settings, provenance, force=False)
+    with pytest.raises(VsudaError, match="inner: was started with other data"):
+        dry_run(same, plan(inner.folder, settings, resume, "xyz"))
+    inner.state.write_text("half")
+    with pytest.raises(VsudaError, match=r"last\.pt: is no whole training state .*; --force"):
+        dry_run(same, plan(inner.folder, settings, resume, "abc"))
 
 
 def test_cases_are_loaded_on_the_training_grid_and_known_by_their_bytes(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import resource
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +140,34 @@ def test_any_text_or_bytes_are_refused(tmp_path: Path) -> None:
 def test_code_in_a_state_is_refused_and_not_run(tmp_path: Path) -> None:
     path, mark = tmp_path / "last.pt", tmp_path / "mark"
     torch.save({**state(1), "payload": Danger(mark)}, path)
-    with pytest.raises(VsudaError, match="is no whole training state"):
+    told = r"is no whole training state \(it holds something else than tensors and plain values\);"
+    with pytest.raises(VsudaError, match=told):
         checkpoint.load_state(path)
     path.write_bytes(pickle.dumps(Danger(mark)))
-    with pytest.raises(VsudaError, match="is no whole training state"):
+    with pytest.raises(VsudaError, match=told) as refused:
         checkpoint.load_state(path)
     assert not mark.exists()
+    # Not even with -vv is it advised to load the file in another way.
+    assert "weights_only" not in "".join(traceback.format_exception(refused.value, chain=True))
+
+
+def test_the_last_whole_state_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    assert checkpoint.load_last_state(path) == (None, None)
+    for epoch in (1, 2):
+        checkpoint.save_state(path, state(epoch))
+    found, damage = checkpoint.load_last_state(path)
+    assert (found or {})["epoch"] == 2
+    assert damage is None
+    path.write_bytes(path.read_bytes()[:300])
+    found, damage = checkpoint.load_last_state(path)
+    assert (found or {})["epoch"] == 1
+    assert str(path) in str(damage)
+    before = checkpoint.previous(path)
+    before.write_text("")
+    with pytest.raises(VsudaError, match="; --force starts anew") as refused:
+        checkpoint.load_last_state(path)
+    assert all(f"{one}: is no whole" in str(refused.value) for one in (path, before))
 
 
 @pytest.mark.parametrize("foreign", [{"epoch": 1}, [1, 2], {"format": "vsuda-0"}])
@@ -162,7 +187,36 @@ def test_a_full_disk_is_told_as_what_it_is(tmp_path: Path, monkeypatch: pytest.M
         return opened(Path("/dev/full") if mode == "wb" else self, mode, buffering=0)
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(OSError, match="No space left"):
+    told = r"last\.pt: cannot be written \(No space left on device\); check space and permissions"
+    with pytest.raises(VsudaError, match=told):
         checkpoint.save_state(path, {"large": torch.zeros(100_000)})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def _small_files_only() -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.usefixtures("_small_files_only")
+@pytest.mark.parametrize("name", ["epoch-0001.safetensors", "last.pt"])
+def test_a_file_that_cannot_be_written_is_named_and_the_old_one_stays(
+    tmp_path: Path, name: str
+) -> None:
+    def save(width: int) -> None:
+        if name == "last.pt":
+            checkpoint.save_state(tmp_path / name, {"large": torch.zeros(width)})
+        else:
+            checkpoint.save_weights(tmp_path / name, {"m": network(width)}, {})
+
+    save(3)
+    before = (tmp_path / name).read_bytes()
+    told = rf"{name}: cannot be written \(File too large.*\); check space and permissions"
+    with pytest.raises(VsudaError, match=told):
+        save(10_000)
+    assert (tmp_path / name).read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from command_line import contents
 from torch import Tensor
 
 from vsuda_cli.config import Training
@@ -306,20 +307,42 @@ def test_a_damaged_state_never_takes_the_place_of_the_one_before(
     assert results(tmp_path / "run") == uninterrupted
 
 
-@pytest.mark.parametrize("both", [False, True])
 def test_a_damaged_state_falls_back_to_the_one_before(
-    tmp_path: Path, uninterrupted: dict[str, bytes], both: bool, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, uninterrupted: dict[str, bytes], caplog: pytest.LogCaptureFixture
 ) -> None:
     state = stopped(tmp_path / "run", after_step=8)
-    for path in [state, checkpoint.previous(state)] if both else [state]:
-        path.write_bytes(path.read_bytes()[:200])
+    state.write_bytes(state.read_bytes()[:200])
     watcher = Watched()
     with caplog.at_level("WARNING", logger="vsuda_cli"):
         train(tmp_path / "run", watcher=watcher)
-    assert "last.pt: is no whole training state" in caplog.text
-    assert watcher.began == (12, 0 if both else 6)
-    (state.parent / "damaged-last.pt").unlink(missing_ok=both)
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith(f"{state}: is no whole training state (")
+    assert told.endswith("); kept as damaged-last.pt, going on from previous.pt")
+    assert watcher.began == (12, 6)
+    (state.parent / "damaged-last.pt").unlink()
     assert results(tmp_path / "run") == uninterrupted
+
+
+@pytest.mark.parametrize("kept", [["last.pt", "previous.pt"], ["last.pt"], ["previous.pt"]])
+def test_without_a_whole_state_nothing_is_trained_or_changed(
+    tmp_path: Path, kept: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    train(tmp_path / "run")
+    folder = runs.Run(tmp_path / "run").state.parent
+    for path in folder.glob("*.pt"):
+        if path.name in kept:
+            path.write_bytes(path.read_bytes()[:200])
+        else:
+            path.unlink()
+    before = contents(tmp_path / "run")
+    objective = Line()
+    with pytest.raises(VsudaError, match="; --force starts anew") as refused:
+        train(tmp_path / "run", objective)
+    for name in kept:
+        assert f"{folder / name}: is no whole training state" in str(refused.value)
+    assert not caplog.records, "nothing else is tried"
+    assert objective.steps == 0
+    assert contents(tmp_path / "run") == before
 
 
 def test_a_state_being_moved_when_killed_is_found(
@@ -352,6 +375,19 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     kept = checkpoint.load_state(runs.Run(tmp_path / "run").state)
     assert (kept["epoch"], kept["step"]) == (1, 0)
     assert all(torch.isfinite(v).all() for v in kept["objective"]["network"].values())
+
+
+def test_a_checkpoint_is_said_to_be_kept_only_if_there_is_one(tmp_path: Path) -> None:
+    objective = Line()
+    objective.poison = 2
+    with pytest.raises(VsudaError, match="nan in epoch 1, step 2; start another run with"):
+        train(tmp_path / "run", objective)
+    # In the same epoch, after a signal.
+    stopped(tmp_path / "other", after_step=1)
+    objective = Line()
+    objective.poison = 1
+    with pytest.raises(VsudaError, match="nan in epoch 1, step 2; the last checkpoint is kept"):
+        train(tmp_path / "other", objective)
 
 
 @pytest.mark.parametrize("step", [4, 5, 6])

@@ -1,6 +1,8 @@
 """`vsuda cutseg-train`: train CUT and a segmenter end to end, then fine-tune on coarse scans."""
 
 import dataclasses
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -45,10 +47,10 @@ def cutseg_train(
     """
     from vsuda_cli import console
     from vsuda_cli.commands import cutseg_inputs, known_labels, segmenting
-    from vsuda_cli.commands.training import begin, digest, dry_run, train
+    from vsuda_cli.commands.training import Plan, begin, digest, dry_run, goes_on, train
     from vsuda_cli.config import CutSegSettings
     from vsuda_cli.errors import VsudaError
-    from vsuda_cli.io.cases import find_images, labelled_images
+    from vsuda_cli.io.cases import CaseFile, find_images, labelled_images
     from vsuda_cli.resolving import to_dict
     from vsuda_cli.training.run import Run
     from vsuda_cli.training.segmenter import VALIDATION_METRIC
@@ -65,37 +67,45 @@ def cutseg_train(
     device = begin(run, options)
     translation = cutseg_inputs.translation_settings(init_translation, settings)
     tutor = cutseg_inputs.load_teacher(teacher, settings, device)
-    if options.dry_run:
-        dry_run(run, settings, options)
-        return
-    data = {
-        "source": digest(labelled),
-        "translation": segmenting.weights_digest(init_translation),
-        "teacher": segmenting.weights_digest(teacher),
-        "init": segmenting.weights_digest(init),
-        "pseudo_labels": digest(guesses),
-    }
-    parts = cutseg_inputs.Parts(labelled, guesses, settings, translation, tutor, init, device)
 
-    coarse = cutseg_inputs.coarser_than(real, settings.fine_tune_above_mm)
-    stages = [(run, settings, real, init_translation)]
-    if coarse and settings.fine_tune_epochs:
-        fine_tuning = dataclasses.replace(settings, epochs=settings.fine_tune_epochs)
-        stages.append((Run(run).fine_tuned.folder, fine_tuning, coarse, run))
-    for folder, stage, images, start in stages:
+    @cache
+    def data_of_both() -> dict[str, str]:
+        return {
+            "source": digest(labelled),
+            "translation": segmenting.weights_digest(init_translation),
+            "teacher": segmenting.weights_digest(teacher),
+            "init": segmenting.weights_digest(init),
+            "pseudo_labels": digest(guesses),
+        }
+
+    def plan(folder: Path, stage: CutSegSettings, images: Sequence[CaseFile]) -> Plan:
         # Fine-tuning belongs to its run: it goes on, or starts anew, together with it.
         again = options
         if folder != run and not Run(folder).exists():
             again = dataclasses.replace(options, force=False)
+
+        def data() -> dict[str, str]:
+            return {**data_of_both(), "target": digest([(image, None) for image in images])}
+
+        return Plan(folder, "cutseg-train", stage, again, data, device)
+
+    coarse = []
+    # A dry run of what is to be started reads no image.
+    if not options.dry_run or goes_on(run, options):
+        coarse = cutseg_inputs.coarser_than(real, settings.fine_tune_above_mm)
+    stages = [(run, settings, real, init_translation)]
+    if coarse and settings.fine_tune_epochs:
+        fine_tuning = dataclasses.replace(settings, epochs=settings.fine_tune_epochs)
+        stages.append((Run(run).fine_tuned.folder, fine_tuning, coarse, run))
+    if options.dry_run:
+        dry_run(*(plan(folder, stage, images) for folder, stage, images, _ in stages))
+        return
+    parts = cutseg_inputs.Parts(labelled, guesses, settings, translation, tutor, init, device)
+    for folder, stage, images, start in stages:
         train(
-            folder,
-            "cutseg-train",
-            stage,
-            again,
-            data={**data, "target": digest([(image, None) for image in images])},
+            plan(folder, stage, images),
             make=parts.maker(stage, images, start),
             metric=VALIDATION_METRIC,
-            device=device,
             extra_metadata={"translation": to_dict(translation)},
         )
     if len(stages) == 1:

@@ -38,13 +38,7 @@ def mt_train(
     Example: vsuda mt-train pseudo crops/target_training runs/mt --init runs/seg
     """
     from vsuda_cli.commands import known_labels, segmenting
-    from vsuda_cli.commands.training import (
-        Prepared,
-        begin,
-        digest,
-        dry_run,
-        train,
-    )
+    from vsuda_cli.commands.training import Plan, Prepared, begin, digest, dry_run, train
     from vsuda_cli.config import MeanTeacherSettings
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.training.mean_teacher import MeanTeacher
@@ -60,16 +54,20 @@ def mt_train(
     if init is not None:
         segmenting.weights_to_start_from(init, settings)
     device = begin(run, options)
+
+    def data() -> dict[str, str]:
+        return {
+            "labelled": digest(cases),
+            "unlabelled": digest(real),
+            "pseudo_labels": digest(guesses),
+            "validation": digest(held_out),
+            "init": segmenting.weights_digest(init),
+        }
+
+    plan = Plan(run, "mt-train", settings, options, data, device)
     if options.dry_run:
-        dry_run(run, settings, options)
+        dry_run(plan)
         return
-    data = {
-        "labelled": digest(cases),
-        "unlabelled": digest(real),
-        "pseudo_labels": digest(guesses),
-        "validation": digest(held_out),
-        "init": segmenting.weights_digest(init),
-    }
 
     def make() -> Prepared:
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
@@ -90,13 +88,4 @@ def mt_train(
         validate = segmenting.validation_of(lambda: objective.teacher, kept, settings, device)
         return Prepared(objective, Batches(samplers), validate, kept)
 
-    train(
-        run,
-        "mt-train",
-        settings,
-        options,
-        data=data,
-        make=make,
-        metric=VALIDATION_METRIC,
-        device=device,
-    )
+    train(plan, make=make, metric=VALIDATION_METRIC)

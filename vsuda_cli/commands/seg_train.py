@@ -47,13 +47,7 @@ def seg_train(
     Example: vsuda seg-train pseudo runs/seg
     """
     from vsuda_cli.commands import known_labels, segmenting
-    from vsuda_cli.commands.training import (
-        Prepared,
-        begin,
-        digest,
-        dry_run,
-        train,
-    )
+    from vsuda_cli.commands.training import Plan, Prepared, begin, digest, dry_run, train
     from vsuda_cli.config import SegmentationSettings
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.cases import find_images, labelled_images
@@ -79,8 +73,19 @@ def seg_train(
     if init is not None:
         segmenting.weights_to_start_from(init, settings)
     device = begin(run, options)
+
+    def data() -> dict[str, str]:
+        return {
+            "labelled": digest(cases),
+            "validation": digest(held_out),
+            "unlabelled": digest(real),
+            "pseudo_labels": digest(guesses),
+            "init": segmenting.weights_digest(init),
+        }
+
+    plan = Plan(run, "seg-train", settings, options, data, device)
     if options.dry_run:
-        dry_run(run, settings, options)
+        dry_run(plan)
         return
 
     def make() -> Prepared:
@@ -104,20 +109,4 @@ def seg_train(
         validate = segmenting.validation_of(lambda: objective.network, kept, settings, device)
         return Prepared(objective, Batches(samplers), validate, kept)
 
-    data = {
-        "labelled": digest(cases),
-        "validation": digest(held_out),
-        "unlabelled": digest(real),
-        "pseudo_labels": digest(guesses),
-        "init": segmenting.weights_digest(init),
-    }
-    train(
-        run,
-        "seg-train",
-        settings,
-        options,
-        data=data,
-        make=make,
-        metric=VALIDATION_METRIC,
-        device=device,
-    )
+    train(plan, make=make, metric=VALIDATION_METRIC)

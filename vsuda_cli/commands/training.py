@@ -33,6 +33,31 @@ class Prepared:
     held_out: list["Item"]
 
 
+@dataclass(frozen=True)
+class Plan:
+    """One run, as it is asked for."""
+
+    folder: Path
+    command: str
+    settings: config.Training
+    options: TrainingOptions
+    # Returns the fingerprint of each input by its name; it reads every file.
+    data: Callable[[], dict[str, str]]
+    device: "torch.device"
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether --resume finds a run to continue."""
+        return goes_on(self.folder, self.options)
+
+
+def goes_on(run_folder: Path, options: TrainingOptions) -> bool:
+    """Tell whether --resume finds a run to continue in a folder."""
+    from vsuda_cli.training.run import Run
+
+    return options.resume and Run(run_folder).exists()
+
+
 def resolve_settings(kind: type[Settings], options: TrainingOptions, **own: Any) -> Settings:
     """Return settings from options, --set, --config and --preset; `own` are the command's own."""
     values = {"epochs": options.epochs, "seed": options.seed, **own}
@@ -64,7 +89,7 @@ def begin(run_folder: Path, options: TrainingOptions) -> "torch.device":
     atexit.register(ranks.leave)
     if ranks.is_first():
         require_writable([run_folder])
-        if not options.resume or not Run(run_folder).exists():
+        if not goes_on(run_folder, options):
             check_free(Run(run_folder), force=options.force)
     else:
         # The first process speaks for all; the others only say what goes wrong with them.
@@ -73,20 +98,45 @@ def begin(run_folder: Path, options: TrainingOptions) -> "torch.device":
     return device
 
 
-def dry_run(run_folder: Path, settings: config.Training, options: TrainingOptions) -> None:
-    """Print what a run would be: its folder to stdout, its resolved settings to stderr."""
+def dry_run(plan: Plan, *inside: Plan) -> None:
+    """Print what a run would be: its folder to stdout, its resolved settings to stderr.
+
+    Files are read only where there is a run to continue: raises VsudaError if `train` would refuse
+    to continue it, or one of those `inside` it.
+    """
     import tomli_w
 
     from vsuda_cli.training import ranks
 
+    for one in (plan, *inside):
+        if one.goes_on:
+            _describe(one)
     if not ranks.is_first():
         return
-    nested = resolving.to_dict(settings)
-    if options.as_json:
-        console.emit_json({"run": str(run_folder), "dry_run": True, "settings": nested})
+    nested = resolving.to_dict(plan.settings)
+    if plan.options.as_json:
+        console.emit_json({"run": str(plan.folder), "dry_run": True, "settings": nested})
     else:
         console.say(tomli_w.dumps(nested).rstrip())
-        console.emit_path(run_folder)
+        console.emit_path(plan.folder)
+
+
+def _describe(plan: Plan) -> dict[str, Any]:
+    """Return a run's provenance.
+
+    Raises VsudaError, in the first process, if the run to continue was started in another way or
+    no state of it can be loaded. Nothing is written.
+    """
+    from vsuda_cli.training import checkpoint, ranks
+    from vsuda_cli.training.run import Run, check_same, describe
+
+    provenance = describe(plan.command, plan.data(), plan.device, plan.settings.seed)
+    if plan.goes_on and ranks.is_first():
+        run = Run(plan.folder)
+        check_same(run, plan.settings, provenance)
+        checkpoint.load_last_state(run.state)
+    ranks.wait()
+    return provenance
 
 
 def load_items(
@@ -116,23 +166,17 @@ def digest(cases: Sequence[tuple[CaseFile, Path | None]]) -> str:
 
 
 def train(
-    run_folder: Path,
-    command: str,
-    settings: config.Training,
-    options: TrainingOptions,
+    plan: Plan,
     *,
-    data: dict[str, str],
     make: "Callable[[], Prepared]",
     metric: tuple[str, bool],
-    device: "torch.device",
     extra_metadata: dict[str, Any] | None = None,
 ) -> Path:
     """Start or continue one run, train it to its end, report it, and return its best weights.
 
     The run's page is written at the end, and before a run goes on.
 
-    `data` maps each input to its fingerprint; `make` loads the cases. A bad one ends the command
-    before anything is written.
+    `make` loads the cases. A bad one ends the command before anything is written.
     """
     import torch
 
@@ -142,31 +186,30 @@ def train(
     from vsuda_cli.training.engine import fit
     from vsuda_cli.training.precision import peak_memory_gib
 
+    settings = plan.settings
     # Saved with the state: the same bytes, whatever ran before in this process.
     torch.manual_seed(settings.seed)
-    run = runs.Run(run_folder)
-    provenance = runs.describe(command, data, device, settings.seed)
-    resumed = options.resume and run.exists()
+    run = runs.Run(plan.folder)
+    resumed = plan.goes_on
+    provenance = _describe(plan)
     if resumed and ranks.is_first():
-        runs.check_same(run, settings, provenance)
-        write_run_page(run_folder)
-    ranks.wait()
+        write_run_page(plan.folder)
     prepared = make()
     with runs.held(run) if ranks.is_first() else nullcontext():
         if ranks.is_first():
             if not resumed:
-                runs.start(run, settings, provenance, force=options.force)
+                runs.start(run, settings, provenance, force=plan.options.force)
             runs.remove_partial_files(run)
             runs.record_validation(run, [item.case for item in prepared.held_out])
         ranks.wait()
         metadata = {
-            "command": command,
+            "command": plan.command,
             "settings": resolving.to_dict(settings),
             # What predict must do with a whole scan.
             "crops": all(is_crop(case) for case in prepared.batches.case_ids()),
             **(extra_metadata or {}),
         }
-        with console.progress(command, 0, note_below=True) as bar:
+        with console.progress(plan.command, 0, note_below=True) as bar:
             best = fit(
                 run,
                 prepared.objective,
@@ -177,10 +220,10 @@ def train(
                 metric=metric,
                 watcher=_Terminal(bar),
             )
-    console.say(f"peak memory: {peak_memory_gib(device):.2f} GiB")
+    console.say(f"peak memory: {peak_memory_gib(plan.device):.2f} GiB")
     if ranks.is_first():
-        console.say(f"written: {write_run_page(run_folder)}")
-        _report(run_folder, best, options)
+        console.say(f"written: {write_run_page(plan.folder)}")
+        _report(plan.folder, best, plan.options)
     # All end together: a process that has gone is missed by those still at work.
     ranks.wait()
     return best

@@ -45,6 +45,7 @@ def translate_train(
     from vsuda_cli import console
     from vsuda_cli.commands.segmenting import weights_digest
     from vsuda_cli.commands.training import (
+        Plan,
         Prepared,
         begin,
         digest,
@@ -83,8 +84,17 @@ def translate_train(
     to_images = [(image, None) for image in find_images(target)]
     device = begin(run, options)
     guide = None if segmenter is None else load_guide(segmenter, settings, device)
+
+    def data() -> dict[str, str]:
+        return {
+            "source": digest(from_images),
+            "target": digest(to_images),
+            "segmenter": weights_digest(segmenter),
+        }
+
+    plan = Plan(run, "translate-train", settings, options, data, device)
     if options.dry_run:
-        dry_run(run, settings, options)
+        dry_run(plan)
         return
 
     def make() -> Prepared:
@@ -124,17 +134,4 @@ def translate_train(
 
         return Prepared(objective, Batches(samplers), validate, [*held_sources, *held_targets])
 
-    train(
-        run,
-        "translate-train",
-        settings,
-        options,
-        data={
-            "source": digest(from_images),
-            "target": digest(to_images),
-            "segmenter": weights_digest(segmenter),
-        },
-        make=make,
-        metric=VALIDATION_METRIC,
-        device=device,
-    )
+    train(plan, make=make, metric=VALIDATION_METRIC)

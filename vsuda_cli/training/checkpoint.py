@@ -2,6 +2,9 @@
 
 import json
 import pickle
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +17,8 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 
 FORMAT = "vsuda-1"
+# What to do where nothing is left to go on from.
+ANEW = "--force starts anew"
 # What reading arbitrary bytes as a training state was seen to raise.
 _DAMAGED = (
     pickle.UnpicklingError,
@@ -36,7 +41,7 @@ def save_weights(path: Path, models: dict[str, torch.nn.Module], metadata: dict[
             tensors[f"{name}.{key}"] = tensor.detach().cpu().contiguous().clone()
     # One entry only: safetensors writes several in an order that changes from run to run.
     header = json.dumps({"format": FORMAT, "metadata": metadata})
-    with atomic.replacing(path) as temporary:
+    with _replacing(path) as temporary:
         save_file(tensors, temporary, {"vsuda": header})
 
 
@@ -74,12 +79,26 @@ def load_weights(path: Path, models: dict[str, torch.nn.Module]) -> None:
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Save full training state; the one before is kept beside it as `previous.pt`."""
-    with atomic.replacing(path) as temporary:
+    with _replacing(path) as temporary:
         # Given a path, torch would write the temporary file's name into the file.
         with temporary.open("wb") as file:
             _save(state, file)
         if path.exists():
             path.replace(previous(path))
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """Replace a file as `atomic.replacing` does; raises VsudaError if it cannot be written."""
+    try:
+        with atomic.replacing(path) as temporary:
+            yield temporary
+    except (SafetensorError, OSError) as error:
+        # Of safetensors' own kind of error the end is the system's.
+        told = error.strerror if isinstance(error, OSError) else None
+        reason = told or str(error).rpartition("I/O error: ")[2]
+        remedy = "check space and permissions"
+        raise VsudaError(path, f"cannot be written ({reason})", remedy) from error
 
 
 def _save(state: dict[str, Any], file: BinaryIO) -> None:
@@ -98,13 +117,46 @@ def load_state(path: Path) -> dict[str, Any]:
     Raises VsudaError if the file is damaged, foreign or holds any other object.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # What torch says of strange files is for whoever wrote them.
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except _DAMAGED as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise VsudaError(path, f"is no whole training state ({first})", "delete it") from error
+        problem = f"is no whole training state ({_reason(error)})"
+        # Not from torch's error: see `_reason`.
+        raise VsudaError(path, problem, ANEW) from None
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise VsudaError(path, "was not written by vsuda", "delete it or use another run folder")
+        raise VsudaError(path, "was not written by vsuda", ANEW)
     return state
+
+
+def _reason(error: Exception) -> str:
+    """Return why a file could not be loaded, without torch's advice to load it unsafely."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    if "weights_only" in str(error):
+        return "it holds something else than tensors and plain values"
+    first_line = str(error).partition("\n")[0]
+    return first_line.partition(". ")[0] or type(error).__name__
+
+
+def load_last_state(path: Path) -> tuple[dict[str, Any] | None, VsudaError | None]:
+    """Return the state at `path`, or the one before with what is wrong with that at `path`.
+
+    There may be neither. Raises VsudaError if there are files and no whole state among them.
+    """
+    damaged: list[VsudaError] = []
+    for one in (path, previous(path)):
+        if not one.exists():
+            continue
+        try:
+            return load_state(one), (damaged[0] if damaged else None)
+        except VsudaError as error:
+            damaged.append(error)
+    if not damaged:
+        return None, None
+    others = (f"{error.where}: {error.problem}" for error in damaged[1:])
+    raise VsudaError(damaged[0].where, "; ".join([damaged[0].problem, *others]), ANEW)
 
 
 def previous(path: Path) -> Path:
@@ -112,9 +164,9 @@ def previous(path: Path) -> Path:
     return path.with_name("previous.pt")
 
 
-def set_aside(path: Path) -> None:
+def set_aside(path: Path) -> Path:
     """Move a damaged state away, lest the next one saved take it for the one before."""
-    path.replace(path.with_name(f"damaged-{path.name}"))
+    return path.replace(path.with_name(f"damaged-{path.name}"))
 
 
 def not_finite(state: Any, name: str = "") -> str | None:

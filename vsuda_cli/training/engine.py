@@ -84,8 +84,9 @@ def fit(
 
     Of several processes (see `ranks`) all train and the first one writes.
 
-    Raises VsudaError when a loss is no longer finite or memory runs out, and InterruptedRunError
-    after SIGTERM, SIGINT or SIGUSR1, once the state of the step just finished is saved.
+    Raises VsudaError when no saved state is whole, a loss is no longer finite, memory runs out or
+    a checkpoint cannot be written, and InterruptedRunError after SIGTERM, SIGINT or SIGUSR1, once
+    the state of the step just finished is saved.
     """
     loop = _Loop(run, objective, batches, settings, validate, metadata, metric, watcher)
     with closing(loop.journal), stop_on_signals() as stop:
@@ -171,9 +172,11 @@ class _Loop:
             raise self._broken(f"{name} is no longer finite")
 
     def _broken(self, what: str) -> VsudaError:
+        anything = self.run.state.exists() or self.run.epochs()
+        kept = "; the last checkpoint is kept" if anything else ""
         return VsudaError(
             self.run.folder,
-            f"{what} in epoch {self.epoch + 1}, step {self.step}; the last checkpoint is kept",
+            f"{what} in epoch {self.epoch + 1}, step {self.step}{kept}",
             "start another run with a lower learning_rate or with gradient_clip",
         )
 
@@ -263,20 +266,13 @@ class _Loop:
         logger.info("continuing after epoch %d, step %d", self.epoch, self.step)
 
     def _last_state(self) -> dict[str, Any] | None:
-        damaged: list[Path] = []
-        for path in (self.run.state, checkpoint.previous(self.run.state)):
-            if not path.exists():
-                continue
-            try:
-                state = checkpoint.load_state(path)
-            except VsudaError as error:
-                logger.warning("%s; trying the one before", error)
-                damaged.append(path)
-                continue
-            for one in damaged:
-                checkpoint.set_aside(one)
-            if not self.run.weights(state["best"][0]).exists():
-                # Overtaken, after this state was saved, by an epoch that is now done again.
-                state["best"] = [0, math.nan]
-            return state
-        return None
+        state, damage = checkpoint.load_last_state(self.run.state)
+        if damage is not None:
+            kept = checkpoint.set_aside(self.run.state).name
+            before = checkpoint.previous(self.run.state).name
+            text = "%s: %s; kept as %s, going on from %s"
+            logger.warning(text, damage.where, damage.problem, kept, before)
+        if state is not None and not self.run.weights(state["best"][0]).exists():
+            # Overtaken, after this state was saved, by an epoch that is now done again.
+            state["best"] = [0, math.nan]
+        return state
