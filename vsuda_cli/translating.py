@@ -104,6 +104,14 @@ def load_translator(
     return make_translator(network, settings, epoch, device, largest_pass)
 
 
+def target_tag(folder: Path, wanted: str) -> str | None:
+    """Return the tag of the images that a run translates to; None of runs that had several."""
+    metadata = metadata_of(choose_weights(folder, wanted)[1])
+    # Runs of before it was written down were all taken for this.
+    tag: str | None = metadata.get("target_tag", "hrT2")
+    return tag
+
+
 def make_translator(
     network: TranslationNetwork,
     settings: config.TranslationSettings,

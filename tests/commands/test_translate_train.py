@@ -54,6 +54,14 @@ def test_methods_make_runs(crops: Path, tmp_path: Path, method: str, dims: int, 
     assert list((run / "samples").glob("*.png"))
 
 
+def test_pseudo_images_are_named_after_the_runs_target(crops: Path, tmp_path: Path) -> None:
+    words = ("translate-train", crops / "target", crops / "source", tmp_path / "back")
+    assert vsuda(*words, "--method curve --preset small --device cpu").code == 0
+    done = vsuda("translate-export", tmp_path / "back", crops / "target", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert {Path(line).name.rpartition("_")[2] for line in done.lines} == {"ceT1.nii.gz"}
+
+
 def test_a_runs_own_config_trains_it_again(crops: Path, tmp_path: Path) -> None:
     words = ("translate-train", crops / "source", crops / "target")
     assert vsuda(*words, tmp_path / "a", "--method cut --seed 3", TRANSLATOR).code == 0

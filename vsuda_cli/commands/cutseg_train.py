@@ -50,7 +50,7 @@ def cutseg_train(
     from vsuda_cli.commands.training import Plan, begin, digest, dry_run, goes_on, train
     from vsuda_cli.config import CutSegSettings
     from vsuda_cli.errors import VsudaError
-    from vsuda_cli.io.cases import CaseFile, find_images, labelled_images
+    from vsuda_cli.io.cases import CaseFile, find_images, labelled_images, tag_of_all
     from vsuda_cli.resolving import to_dict
     from vsuda_cli.training.run import Run
     from vsuda_cli.training.segmenter import VALIDATION_METRIC
@@ -106,7 +106,7 @@ def cutseg_train(
             plan(folder, stage, images),
             make=parts.maker(stage, images, start),
             metric=VALIDATION_METRIC,
-            extra_metadata={"translation": to_dict(translation)},
+            extra_metadata={"translation": to_dict(translation), "target_tag": tag_of_all(real)},
         )
     if len(stages) == 1:
         limit = settings.fine_tune_above_mm

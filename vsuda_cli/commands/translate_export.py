@@ -33,7 +33,10 @@ def translate_export(
             "--checkpoint", metavar="best|last|N", help="Which epochs' images; repeatable."
         ),
     ] = None,
-    tag: Annotated[str, typer.Option("--tag", help="Tag of the pseudo-images.")] = "hrT2",
+    tag: Annotated[
+        str | None,
+        typer.Option("--tag", help="Tag of the pseudo-images.", show_default="the run's target's"),
+    ] = None,
     largest_pass: Annotated[
         int,
         typer.Option(
@@ -61,13 +64,15 @@ def translate_export(
         output_path,
         refuse_same_folder,
     )
+    from vsuda_cli.translating import target_tag
 
     console.set_up_logging(options.quiet, options.verbose)
-    if not tag or "_" in tag or "/" in tag or tag in NOT_IMAGES:
-        raise VsudaError(f"--tag {tag}", "is no tag of an image", "give one as hrT2 or ceT1")
     images = find_images(source)
     refuse_same_folder(out, [source], [image.path for image in images])
     wanted = tuple(checkpoint or ["best"])
+    tag = target_tag(run, wanted[0]) if tag is None else tag
+    if not tag or "_" in tag or "/" in tag or tag in NOT_IMAGES:
+        raise VsudaError(f"--tag {tag or ''}", "is no tag of an image", "give one, as hrT2 or ceT1")
     recipe = Recipe(run, wanted, rank_device(options.device), largest_pass)
     translators = recipe.translators()
     jobs = []

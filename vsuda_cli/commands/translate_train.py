@@ -57,7 +57,7 @@ def translate_train(
     from vsuda_cli.commands.translation_guide import load_guide
     from vsuda_cli.config import Augmentation, TranslationSettings
     from vsuda_cli.errors import VsudaError
-    from vsuda_cli.io.cases import CaseFile, find_images, labelled_images
+    from vsuda_cli.io.cases import CaseFile, find_images, labelled_images, tag_of_all
     from vsuda_cli.training.curve import Curve
     from vsuda_cli.training.cut import Cut
     from vsuda_cli.training.cyclegan import CycleGan
@@ -134,4 +134,5 @@ def translate_train(
 
         return Prepared(objective, Batches(samplers), validate, [*held_sources, *held_targets])
 
-    train(plan, make=make, metric=VALIDATION_METRIC)
+    tag = {"target_tag": tag_of_all([image for image, _ in to_images])}
+    train(plan, make=make, metric=VALIDATION_METRIC, extra_metadata=tag)

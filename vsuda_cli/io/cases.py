@@ -120,6 +120,12 @@ def labelled_images(source: str | Path, labels: Path | None = None) -> list[tupl
     return pairs
 
 
+def tag_of_all(images: Iterable[CaseFile]) -> str | None:
+    """Return the tag that all images have, or None if they have several."""
+    tags = {image.tag for image in images}
+    return tags.pop() if len(tags) == 1 else None
+
+
 def output_path(folder: Path, case: str, tag: str) -> Path:
     """Return the path of a case's output."""
     return folder / f"{case}_{tag}.nii.gz"
