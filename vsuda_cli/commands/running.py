@@ -36,7 +36,7 @@ def run_cases(
     """
     console.set_up_logging(options.quiet, options.verbose)
     batch = options if isinstance(options, BatchOptions) else BatchOptions()
-    share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
+    share = _take_share(title, jobs, options)
     return _run_share(
         title, share, lambda to_run: run(to_run, function, batch.workers, batch.dask), options
     )
@@ -59,7 +59,7 @@ def run_on_device(
     from vsuda_cli.training.ranks import end_together, launched
 
     console.set_up_logging(options.quiet, options.verbose)
-    share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
+    share = _take_share(title, jobs, options)
     rank, processes = int(os.environ.get("RANK", "0")), launched()
     if processes > 1:
         count, share = len(share), take_shard(share, f"{rank + 1}/{processes}")
@@ -103,6 +103,14 @@ def device_threads(device_type: str) -> int:
     A GPU is faster than one of them; a CPU has better things to do than to wait for several.
     """
     return min(MOST_THREADS, os.cpu_count() or 1) if device_type == "cuda" else 1
+
+
+def _take_share(title: str, jobs: Sequence[Job], options: CaseOptions) -> list[Job]:
+    share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
+    if jobs and not share:
+        # No error: an array job may have more tasks than there are cases.
+        console.say(f"{title}: this share has no cases ({options.shard} of {len(jobs)})")
+    return share
 
 
 def _run_share(
