@@ -7,9 +7,12 @@ import re
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from vsuda_cli import cli
 from vsuda_cli.options import BatchOptions
 
 SLURM = Path(__file__).parents[1] / "examples" / "slurm"
@@ -31,16 +34,47 @@ def stand_in(folder: Path, name: str, then: str = "") -> Path:
     return called
 
 
-def test_an_array_task_takes_its_shard(programs: Path) -> None:
+def array_task(words: list[str], task: str = "2") -> subprocess.CompletedProcess[str]:
+    # As SLURM says it when tasks 2 and 7 alone are sent again.
+    env = {"SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_MAX": "7", "SLURM_CPUS_PER_TASK": "3"}
+    return subprocess.run(
+        ["sh", SLURM / "crop-array.sbatch", *words],
+        env={**os.environ, **env},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_an_array_task_takes_its_share_whichever_tasks_are_sent(programs: Path) -> None:
     called = stand_in(programs, "vsuda")
-    env = {"SLURM_ARRAY_TASK_ID": "2", "SLURM_ARRAY_TASK_MAX": "20", "SLURM_CPUS_PER_TASK": "3"}
-    script = [SLURM / "crop-array.sbatch", "scans", "out", "atlas"]
-    subprocess.run(["sh", *script], env={**os.environ, **env}, check=True)
+    done = array_task(["20", "scans", "out", "atlas"])
+    assert (done.returncode, done.stderr) == (0, "")
     words = called.read_text().split()
     assert words[:3] == ["crop", "scans", "out"]
     for option, value in (("--shard", "2/20"), ("--workers", "3")):
         assert words[words.index(option) + 1] == value
     assert "--skip-existing" in words
+
+
+@pytest.mark.parametrize(
+    ("words", "task", "told"),
+    [
+        (["scans", "out", "atlas"], "2", "takes 4 words, not 3"),
+        (["scans", "20", "out", "atlas"], "2", "takes the number of shares first, not 'scans'"),
+        (["", "scans", "out", "atlas"], "2", "takes the number of shares first"),
+        (["20", "scans", "out", "atlas"], "", "is for array jobs"),
+    ],
+)
+def test_an_array_task_that_does_not_know_its_share_says_so(
+    words: list[str], task: str, told: str, programs: Path
+) -> None:
+    called = stand_in(programs, "vsuda")
+    done = array_task(words, task)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "sbatch --array=1-N crop-array.sbatch N SCANS OUT ATLAS_FOLDER" in done.stderr
+    assert not called.exists()
 
 
 def test_training_is_saved_and_queued_again_at_the_time_limit(programs: Path) -> None:
@@ -81,6 +115,23 @@ def test_the_guide_names_files_and_options_that_exist() -> None:
     for name in re.findall(r"[\w-]+\.(?:sbatch|py)\b", guide):
         assert (SLURM / name).exists()
     assert {"shard", "dask"} <= set(BatchOptions.__dataclass_fields__)
+
+
+def test_the_guide_says_which_commands_can_be_array_jobs() -> None:
+    guide = " ".join((SLURM / "README.md").read_text().split())
+    said = re.search(r"([^.]*) can stand in the script in `crop`'s place, and so can (.*?):", guide)
+    assert said
+    program: Any = get_command(cli.app)
+    options = {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in program.commands.items()
+    }
+    # What the script gives crop.
+    needed = {"--shard", "--skip-existing"}
+    able = {name for name, has in options.items() if needed | {"--workers"} <= has} - {"crop"}
+    assert set(re.findall(r"`([a-z-]+)(?: --fix)?`", said[1])) == able
+    without = {name for name, has in options.items() if needed <= has} - able - {"crop"}
+    assert set(re.findall(r"`([a-z-]+)`", said[2])) - {"--workers"} == without
 
 
 def test_the_cluster_script_can_be_read() -> None:

@@ -26,6 +26,7 @@ from vsuda_cli.commands.seg_train import seg_train
 from vsuda_cli.commands.translate_export import translate_export
 from vsuda_cli.commands.translate_train import translate_train
 from vsuda_cli.errors import InterruptedRunError, VsudaError, file_of
+from vsuda_cli.help_page import HelpfulCommand, HelpfulGroup
 from vsuda_cli.io.memory import keep_freed_memory
 
 # The exit code of what a signal ended.
@@ -36,6 +37,7 @@ SEGMENT = "Segmenting and scoring"
 
 app = typer.Typer(
     name="vsuda",
+    cls=HelpfulGroup,
     help="Learn a segmentation from labelled scans of one MR contrast and use it on another.",
     epilog="Commands read and write folders of <case>_<tag>.nii.gz; chain them with && or make.",
     no_args_is_help=True,
@@ -43,20 +45,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-app.command(rich_help_panel=DATA)(phantom)
-app.command(rich_help_panel=DATA)(check)
-app.command(rich_help_panel=DATA)(atlas)
-app.command(rich_help_panel=DATA)(crop)
-app.command("translate-train", rich_help_panel=ADAPT)(translate_train)
-app.command("translate-export", rich_help_panel=ADAPT)(translate_export)
-app.command("seg-train", rich_help_panel=ADAPT)(seg_train)
-app.command("mt-train", rich_help_panel=ADAPT)(mt_train)
-app.command("cutseg-train", rich_help_panel=ADAPT)(cutseg_train)
-app.command(rich_help_panel=SEGMENT)(predict)
-app.command(rich_help_panel=SEGMENT)(fuse)
-app.command(rich_help_panel=SEGMENT)(postprocess)
-app.command(rich_help_panel=SEGMENT)(evaluate)
-app.command(rich_help_panel=SEGMENT)(rank)
+app.command(cls=HelpfulCommand, rich_help_panel=DATA)(phantom)
+app.command(cls=HelpfulCommand, rich_help_panel=DATA)(check)
+app.command(cls=HelpfulCommand, rich_help_panel=DATA)(atlas)
+app.command(cls=HelpfulCommand, rich_help_panel=DATA)(crop)
+app.command("translate-train", cls=HelpfulCommand, rich_help_panel=ADAPT)(translate_train)
+app.command("translate-export", cls=HelpfulCommand, rich_help_panel=ADAPT)(translate_export)
+app.command("seg-train", cls=HelpfulCommand, rich_help_panel=ADAPT)(seg_train)
+app.command("mt-train", cls=HelpfulCommand, rich_help_panel=ADAPT)(mt_train)
+app.command("cutseg-train", cls=HelpfulCommand, rich_help_panel=ADAPT)(cutseg_train)
+app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(predict)
+app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(fuse)
+app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(postprocess)
+app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(evaluate)
+app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(rank)
 
 
 def _print_version(wanted: bool) -> None:

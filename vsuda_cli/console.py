@@ -24,12 +24,16 @@ from rich.progress import (
 from rich.text import Text
 
 from vsuda_cli.errors import printable
+from vsuda_cli.io.libraries import SILENT, set_loudness
 
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def set_up_logging(quiet: bool, verbose: int) -> None:
-    """Send our log lines to stderr: warnings always, information unless quiet, details with -v."""
+    """Send our log lines to stderr: warnings always, information unless quiet, details with -v.
+
+    What libraries log is heard with -vv only: they name no file, and our own lines do.
+    """
     level = logging.ERROR if quiet else (logging.DEBUG if verbose else logging.INFO)
     handler = _LineHandler()
     logger = logging.getLogger("vsuda_cli")
@@ -37,6 +41,7 @@ def set_up_logging(quiet: bool, verbose: int) -> None:
     logger.setLevel(level)
     logger.propagate = False
     err.quiet = quiet
+    set_loudness(logging.NOTSET if verbose >= 2 and not quiet else SILENT)
 
 
 class _LineHandler(logging.Handler):

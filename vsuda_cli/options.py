@@ -13,14 +13,22 @@ from typing import Annotated, Any, TypeVar
 import typer
 from typer.models import ArgumentInfo, OptionInfo
 
+from vsuda_cli.completion import complete_setting, complete_values
 from vsuda_cli.errors import VsudaError
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 ClassNames = Annotated[
     str | None,
-    typer.Option("--classes", help="Names of labels 1, 2, ...", show_default="VS,cochlea"),
+    typer.Option(
+        "--classes",
+        metavar="NAME,...",
+        help="Names of labels 1, 2, ...",
+        show_default="VS,cochlea",
+    ),
 ]
+# What stands for a value in help, where an option says nothing better. Paths say DIR or FILE.
+METAVARS = {int: "INT", float: "FLOAT", str: "TEXT"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +105,10 @@ class BatchOptions(CaseOptions, WorkerOptions):
 class DeviceOptions:
     """Where networks run."""
 
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:INDEX.")] = "auto"
+    device: Annotated[
+        str,
+        typer.Option("--device", metavar="auto|cpu|cuda[:INDEX]", help="Where networks run."),
+    ] = "auto"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +124,17 @@ class TrainingOptions(LogOptions, DeviceOptions):
         str, typer.Option("--preset", metavar="paper|small", help="Where settings start from.")
     ] = "paper"
     config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file of settings, as a run writes it.")
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="TOML of settings, as a run writes it."),
     ] = None
     set_values: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="One setting by its name; repeatable."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="One setting by its name; repeatable.",
+            autocompletion=complete_setting,
+        ),
     ] = None
     epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Training epochs.")] = None
     seed: Annotated[
@@ -150,6 +167,8 @@ def _refuse_both(keeping: str, keep: bool, force: bool) -> None:
 def expand_options(function: Function) -> Function:
     """Replace each dataclass parameter of a command by that dataclass's fields.
 
+    What help shows for a value comes from its type unless it is given, and shells offer the words
+    of a|b|c.
     Every option also gets the environment variables `VSUDA_<COMMAND>_<OPTION>`, and after it
     `VSUDA_<OPTION>`, so that a job script can set it once for one command or for all of them.
     """
@@ -162,7 +181,7 @@ def expand_options(function: Function) -> Function:
         if dataclasses.is_dataclass(hint):
             groups[parameter.name] = hint
         else:
-            annotation = _with_environment(own, parameter.name, hint)
+            annotation = _described(own, parameter.name, hint)
             parameters.append(parameter.replace(annotation=annotation))
     for group in groups.values():
         group_hints = typing.get_type_hints(group, include_extras=True)
@@ -172,7 +191,7 @@ def expand_options(function: Function) -> Function:
                     field.name,
                     inspect.Parameter.KEYWORD_ONLY,
                     default=field.default,
-                    annotation=_with_environment(own, field.name, group_hints[field.name]),
+                    annotation=_described(own, field.name, group_hints[field.name]),
                 )
             )
 
@@ -207,23 +226,37 @@ def _is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _with_environment(command: str, name: str, hint: Any) -> Any:
+def _described(command: str, name: str, hint: Any) -> Any:
     if typing.get_origin(hint) is not Annotated:
         return hint
     kind, *extras = typing.get_args(hint)
     changed = []
     for extra in extras:
-        if isinstance(extra, OptionInfo) and not isinstance(extra, ArgumentInfo):
+        if isinstance(extra, ArgumentInfo):
+            extra = copy.copy(extra)
+            extra.metavar = extra.metavar or name.upper()
+        elif isinstance(extra, OptionInfo):
             # Typer keeps the first name given in `default`, the others in `param_decls`.
             given = (extra.default, *(extra.param_decls or ()))
             long = [text for text in given if isinstance(text, str) and text.startswith("--")]
             option = long[0].split("/")[0][2:] if long else name
             names = (f"{command}_{option}", option)
             extra = _copy_option(extra, [f"VSUDA_{one}".replace("-", "_").upper() for one in names])
-            if float in (kind, *typing.get_args(kind)):
+            kinds = _kinds(kind)
+            if bool not in kinds:
+                shown = [word for one, word in METAVARS.items() if one in kinds]
+                extra.metavar = extra.metavar or next(iter(shown), None)
+                extra.autocompletion = extra.autocompletion or complete_values(extra.metavar or "")
+            if float in kinds:
                 extra.callback = _refuse_nan
         changed.append(extra)
     return Annotated[(kind, *changed)]
+
+
+def _kinds(hint: Any) -> set[Any]:
+    """Return the plain types in `list[str] | None` and the like."""
+    parts = typing.get_args(hint)
+    return set().union(*(_kinds(part) for part in parts)) if parts else {hint}
 
 
 def _copy_option(option: OptionInfo, variables: list[str]) -> OptionInfo:

@@ -123,6 +123,23 @@ def test_a_shard_takes_its_share_before_anything_is_skipped(tmp_path: Path) -> N
     assert CALLS == ["b", "d"]
 
 
+def test_a_share_without_cases_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = jobs_for(tmp_path, "a", "b", "c", "d")
+    options = BatchOptions(shard="9/9")
+    outcome = run_cases("Working", jobs, work, options)
+    told = "Working: this share has no cases (9/9 of 4)\n"
+    assert capsys.readouterr() == ("", told)
+    finish(outcome)
+    # There may be none at all, of which others speak.
+    run_cases("Working", [], work, options)
+    assert capsys.readouterr() == ("", "")
+    on_device(jobs, NetworkOptions(shard="9/9"))
+    assert capsys.readouterr() == ("", told.replace("Working", "Trying"))
+    run_cases("Working", jobs, work, BatchOptions(shard="9/9", quiet=True))
+    assert capsys.readouterr() == ("", "")
+    assert CALLS == []
+
+
 def test_workers_write_the_same_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = BatchOptions(workers=2, quiet=True)
     outcome = run_cases("Working", jobs_for(tmp_path, "a", "bad", "c"), work, options)

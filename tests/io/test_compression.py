@@ -109,6 +109,19 @@ def test_damage_and_foreign_bytes_are_noticed(tmp_path: Path) -> None:
             compression.read_whole(path, len(PAYLOAD))
 
 
+@pytest.mark.parametrize("content", [b"", bytes(2000), b"plain text " * 200, b"no", b"\x1f?"])
+def test_what_is_no_gzip_file_is_told_as_such(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(content)
+    for read in (compression.read_start, compression.read_whole):
+        with pytest.raises(compression.BROKEN_STREAM, match="it is no gzip file"):
+            read(path, 348)
+    # One that ends early is told as that.
+    path.write_bytes(compression.compress(PAYLOAD)[:1])
+    with pytest.raises(EOFError, match="ends early"):
+        compression.read_start(path, 348)
+
+
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_what_goes_on_far_beyond_the_header_is_refused(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch

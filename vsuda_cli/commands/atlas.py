@@ -20,11 +20,17 @@ def atlas(
     processes: WorkerOptions,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="Folder of label maps, if they are not beside the images."),
+        typer.Option(
+            "--labels",
+            metavar="DIR",
+            help="Folder of label maps, if they are not beside the images.",
+        ),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option("--target", help="Unlabelled scans: an atlas of their contrast too."),
+        typer.Option(
+            "--target", metavar="DIR", help="Unlabelled scans: an atlas of their contrast too."
+        ),
     ] = None,
     sample: Annotated[
         int, typer.Option("--sample", min=1, help="Cases compared pair by pair as atlas.")

@@ -22,7 +22,7 @@ def check(
     options: BatchOptions,
     fix: Annotated[
         Path | None,
-        typer.Option("--fix", metavar="OUT", help="Write repaired copies of all files there."),
+        typer.Option("--fix", metavar="DIR", help="Write repaired copies of all files there."),
     ] = None,
     classes: ClassNames = None,
 ) -> None:

@@ -16,12 +16,21 @@ if TYPE_CHECKING:
 def crop(
     images: Annotated[str, typer.Argument(help="Folder of scans, one scan, or - for a list.")],
     out: Annotated[Path, typer.Argument(help="Folder for <case>_R_<tag> and <case>_L_<tag>.")],
-    atlas: Annotated[Path, typer.Option("--atlas", help="Image of a typical head.")],
-    roi: Annotated[Path, typer.Option("--roi", help="Region of the atlas' right ear, as a mask.")],
+    atlas: Annotated[
+        Path, typer.Option("--atlas", metavar="FILE", help="Image of a typical head.")
+    ],
+    roi: Annotated[
+        Path,
+        typer.Option("--roi", metavar="FILE", help="Region of the atlas' right ear, as a mask."),
+    ],
     options: BatchOptions,
     labels: Annotated[
         Path | None,
-        typer.Option("--labels", help="Folder of label maps, if they are not beside the scans."),
+        typer.Option(
+            "--labels",
+            metavar="DIR",
+            help="Folder of label maps, if they are not beside the scans.",
+        ),
     ] = None,
     side: Annotated[
         str, typer.Option("--side", metavar="both|left|right", help="Which ears to cut out.")
@@ -38,7 +47,7 @@ def crop(
         Path | None,
         typer.Option(
             "--transforms",
-            metavar="FOLDER",
+            metavar="DIR",
             help="The transforms/ of an earlier call on these scans: nothing is registered anew.",
         ),
     ] = None,

@@ -19,20 +19,31 @@ def cutseg_train(
     options: TrainingOptions,
     init_translation: Annotated[
         Path,
-        typer.Option("--init-translation", help="Run of translate-train --method cut to go on."),
+        typer.Option(
+            "--init-translation",
+            metavar="DIR",
+            help="Run of translate-train --method cut to go on.",
+        ),
     ],
     teacher: Annotated[
         Path | None,
-        typer.Option("--teacher", help="Segmentation run to agree with on real target images."),
+        typer.Option(
+            "--teacher",
+            metavar="DIR",
+            help="Segmentation run to agree with on real target images.",
+        ),
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", help="Run whose best weights the segmenter starts from."),
+        typer.Option(
+            "--init", metavar="DIR", help="Run whose best weights the segmenter starts from."
+        ),
     ] = None,
     pseudo_labels: Annotated[
         Path | None,
         typer.Option(
             "--pseudo-labels",
+            metavar="DIR",
             help="Folder of predict --probabilities on the target images, to learn from too.",
         ),
     ] = None,

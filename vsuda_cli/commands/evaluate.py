@@ -27,17 +27,27 @@ def evaluate(
     predictions: Annotated[str, typer.Argument(help="Folder of <case>_Label, or one file.")],
     references: Annotated[str, typer.Argument(help="Folder of the true <case>_Label.")],
     options: ScoreOptions,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write one row per case.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", metavar="FILE", help="Write one row per case.")
+    ] = None,
     json: Annotated[
         # Not VSUDA_JSON: for all other commands that is a switch.
         Path | None,
-        typer.Option("--json", envvar="VSUDA_JSON_FILE", help="Write scores and summary as JSON."),
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            envvar="VSUDA_JSON_FILE",
+            help="Write scores and summary as JSON.",
+        ),
     ] = None,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Write a page with plots and pictures (HTML).")
+        Path | None,
+        typer.Option(
+            "--report", metavar="FILE", help="Write a page with plots and pictures (HTML)."
+        ),
     ] = None,
     images: Annotated[
-        str | None, typer.Option("--images", help="Scans to show in the report.")
+        str | None, typer.Option("--images", metavar="DIR", help="Scans to show in the report.")
     ] = None,
     viewer: Annotated[
         bool,
@@ -45,7 +55,9 @@ def evaluate(
     ] = False,
     groups: Annotated[
         Path | None,
-        typer.Option("--groups", metavar="CSV", help="Columns `case` and what to group by."),
+        typer.Option(
+            "--groups", metavar="FILE", help="CSV with columns `case` and what to group by."
+        ),
     ] = None,
     by: Annotated[
         str | None,

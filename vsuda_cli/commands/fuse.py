@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def fuse(
     probabilities: Annotated[
         list[Path],
-        typer.Argument(metavar="PROBS...", help="Folders of <case>_Probability, in this order."),
+        typer.Argument(metavar="PROBS", help="Folders of <case>_Probability, in this order."),
     ],
     out: Annotated[Path, typer.Argument(help="Folder for <case>_Label.nii.gz.")],
     options: BatchOptions,
@@ -30,8 +30,9 @@ def fuse(
         str,
         typer.Option(
             "--rule",
-            help="Which labels confident learning doubts: prune_by_noise_rate, prune_by_class, "
-            "both, confident_learning, low_normalized_margin or low_self_confidence.",
+            metavar="prune_by_noise_rate|prune_by_class|both|confident_learning|"
+            "low_normalized_margin|low_self_confidence",
+            help="Which labels confident learning doubts.",
         ),
     ] = "prune_by_noise_rate",
     uncertainty: Annotated[

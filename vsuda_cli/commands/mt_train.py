@@ -18,18 +18,25 @@ def mt_train(
     options: TrainingOptions,
     validation: Annotated[
         str | None,
-        typer.Option("--validation", help="Labelled images to validate on, instead of a split."),
+        typer.Option(
+            "--validation",
+            metavar="DIR",
+            help="Labelled images to validate on, instead of a split.",
+        ),
     ] = None,
     pseudo_labels: Annotated[
         Path | None,
         typer.Option(
             "--pseudo-labels",
+            metavar="DIR",
             help="Folder of predict --probabilities on the unlabelled images, to learn from too.",
         ),
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option("--init", help="Run whose best weights student and teacher start from."),
+        typer.Option(
+            "--init", metavar="DIR", help="Run whose best weights student and teacher start from."
+        ),
     ] = None,
     classes: ClassNames = None,
 ) -> None:

@@ -32,7 +32,8 @@ def phantom(
         str | None,
         typer.Option(
             "--structures",
-            help="What is labelled 1, 2, ...: of VS, cochlea, labyrinth, nerve.",
+            metavar="VS|cochlea|labyrinth|nerve,...",
+            help="What is labelled 1, 2, ...",
             show_default="VS,cochlea",
         ),
     ] = None,

@@ -28,7 +28,7 @@ def postprocess(
         str | None,
         typer.Option(
             "--like",
-            metavar="SCANS",
+            metavar="DIR",
             help="Put <case>_R_Label and <case>_L_Label back on these scans' grids, merged.",
         ),
     ] = None,
@@ -36,7 +36,8 @@ def postprocess(
         float | None,
         typer.Option(
             "--max-above-mm",
-            help="Drop tumour components centred this far above the cochlea; 22.5 unless given.",
+            help="Drop tumour components centred this far above the cochlea.",
+            show_default="22.5",
         ),
     ] = None,
     height_rule: Annotated[

@@ -22,15 +22,20 @@ def predict(
     ensemble: Annotated[
         list[Path] | None,
         typer.Option(
-            "--ensemble", metavar="RUN", help="Average with this run's result; repeatable."
+            "--ensemble", metavar="DIR", help="Average with this run's result; repeatable."
         ),
     ] = None,
     atlas: Annotated[
         Path | None,
-        typer.Option("--atlas", help="Whole scans, run of crops: register to this head."),
+        typer.Option(
+            "--atlas",
+            metavar="FILE",
+            help="Whole scans, run of crops: register to this head.",
+        ),
     ] = None,
     roi: Annotated[
-        Path | None, typer.Option("--roi", help="Region of the atlas' right ear, as a mask.")
+        Path | None,
+        typer.Option("--roi", metavar="FILE", help="Region of the atlas' right ear, as a mask."),
     ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write <case>_Probability.nii.gz too.")
@@ -52,7 +57,8 @@ def predict(
         bool, typer.Option("--mirror", help="Average with the left-right mirrored image.")
     ] = False,
     report: Annotated[
-        Path | None, typer.Option("--report", help="Write a page with pictures (HTML).")
+        Path | None,
+        typer.Option("--report", metavar="FILE", help="Write a page with pictures (HTML)."),
     ] = None,
     largest_pass: Annotated[
         int,

@@ -12,11 +12,14 @@ from vsuda_cli.options import LogOptions, expand_options
 @expand_options
 def rank(
     scores: Annotated[
-        list[Path], typer.Argument(metavar="SCORES.csv...", help="Files of vsuda evaluate --csv.")
+        list[Path], typer.Argument(metavar="SCORES.csv", help="Files of vsuda evaluate --csv.")
     ],
     options: LogOptions,
     metrics: Annotated[
-        str, typer.Option("--metrics", help="Which metrics decide: Dice, ASSD, HD95, SurfaceDice.")
+        str,
+        typer.Option(
+            "--metrics", metavar="Dice|ASSD|HD95|SurfaceDice,...", help="Which metrics decide."
+        ),
     ] = "Dice,ASSD",
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a team on stdout instead of tables.")
@@ -26,7 +29,6 @@ def rank(
         typer.Option(
             "--bootstrap",
             min=0,
-            metavar="N",
             help="Resamples of the cases, for stability; 1000 are usual.",
         ),
     ] = 0,

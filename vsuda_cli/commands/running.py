@@ -37,7 +37,7 @@ def run_cases(
     """
     console.set_up_logging(options.quiet, options.verbose)
     batch = options if isinstance(options, BatchOptions) else BatchOptions()
-    share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
+    share = _take_share(title, jobs, options)
     return _run_share(
         title, share, lambda to_run: run(to_run, function, batch.workers, batch.dask), options
     )
@@ -60,7 +60,7 @@ def run_on_device(
     from vsuda_cli.training.ranks import end_together, launched
 
     console.set_up_logging(options.quiet, options.verbose)
-    share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
+    share = _take_share(title, jobs, options)
     rank, processes = int(os.environ.get("RANK", "0")), launched()
     if processes > 1:
         count, share = len(share), take_shard(share, f"{rank + 1}/{processes}")
@@ -111,6 +111,14 @@ def _say_if_made_anew(job: Job) -> None:
     if any(path.exists() for path in job.outputs):
         missing = [path.name for path in job.outputs if not is_whole(path)]
         console.say(f"{job.case}: made anew, for {', '.join(missing)} is missing or not whole")
+
+
+def _take_share(title: str, jobs: Sequence[Job], options: CaseOptions) -> list[Job]:
+    share = take_shard(sorted(jobs, key=lambda job: job.case), options.shard)
+    if jobs and not share:
+        # No error: an array job may have more tasks than there are cases.
+        console.say(f"{title}: this share has no cases ({options.shard} of {len(jobs)})")
+    return share
 
 
 def _run_share(

@@ -17,16 +17,22 @@ def seg_train(
     run: Annotated[Path, typer.Argument(help="Folder of the run, made new.")],
     options: TrainingOptions,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Folder of the label maps, if another one.")
+        Path | None,
+        typer.Option("--labels", metavar="DIR", help="Folder of the label maps, if another one."),
     ] = None,
     validation: Annotated[
         str | None,
-        typer.Option("--validation", help="Labelled images to validate on, instead of a split."),
+        typer.Option(
+            "--validation",
+            metavar="DIR",
+            help="Labelled images to validate on, instead of a split.",
+        ),
     ] = None,
     unlabelled: Annotated[
         str | None,
         typer.Option(
             "--unlabelled",
+            metavar="DIR",
             help="Crops of the contrast to segment, for random curves or for --pseudo-labels.",
         ),
     ] = None,
@@ -34,11 +40,13 @@ def seg_train(
         Path | None,
         typer.Option(
             "--pseudo-labels",
+            metavar="DIR",
             help="Folder of predict --probabilities on the --unlabelled crops, to learn from too.",
         ),
     ] = None,
     init: Annotated[
-        Path | None, typer.Option("--init", help="Run whose best weights to start from.")
+        Path | None,
+        typer.Option("--init", metavar="DIR", help="Run whose best weights to start from."),
     ] = None,
     classes: ClassNames = None,
 ) -> None:

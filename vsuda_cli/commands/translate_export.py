@@ -30,7 +30,10 @@ def translate_export(
     checkpoint: Annotated[
         list[str] | None,
         typer.Option(
-            "--checkpoint", metavar="best|last|N", help="Which epochs' images; repeatable."
+            "--checkpoint",
+            metavar="best|last|N",
+            help="Which epochs' images; repeatable.",
+            show_default="best",
         ),
     ] = None,
     tag: Annotated[

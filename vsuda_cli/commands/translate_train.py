@@ -31,6 +31,7 @@ def translate_train(
         Path | None,
         typer.Option(
             "--segmenter",
+            metavar="DIR",
             help="Run whose network must find the source's labels in their translations.",
         ),
     ] = None,

@@ -22,8 +22,9 @@ except ImportError:
 SUFFIX = ".gz"
 # zlib's name for "with gzip's header and trailer": the trailer's checksum is verified.
 GZIP_FORMAT = 31
+GZIP_MAGIC = b"\x1f\x8b"
 # Deflate, no name, no time, fast, of no system.
-GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x04\xff"
+GZIP_HEADER = GZIP_MAGIC + b"\x08\x00\x00\x00\x00\x00\x04\xff"
 CHUNK_BYTES = 1 << 20
 # What is compressed at once; what lies in another block is not referred to. Small enough that a
 # crop's blocks keep all threads busy; files are as large as with blocks of 1 MiB, to 1 %.
@@ -57,7 +58,8 @@ def read_whole(path: Path, expected: int) -> bytearray:
     """Return a file's content, of which `expected` bytes are wanted, after all of it was verified.
 
     Raises EOFError if the file is shorter or its stream ends early, zlib's error if a checksum is
-    wrong, and VsudaError if much more follows than was expected; no more memory is taken then.
+    wrong or it is no gzip file, and VsudaError if much more follows than was expected; no more
+    memory is taken then.
     """
     found, complete = _read(path, expected + MOST_TRAILING_BYTES)
     if not complete:
@@ -134,6 +136,10 @@ def _inflate(stream: io.FileIO, most: int) -> tuple[bytearray, bool]:
     found = bytearray()
     inflating = library.decompressobj(wbits=GZIP_FORMAT)
     waiting = stream.read(CHUNK_BYTES)
+    # Isal takes other bytes for the beginning of a stream, and would wait for the rest.
+    start = waiting[: len(GZIP_MAGIC)]
+    if not (start and GZIP_MAGIC.startswith(start)):
+        raise zlib.error("it is no gzip file, though its name says so")
     while len(found) < most:
         found += inflating.decompress(waiting, most - len(found))
         if inflating.eof:

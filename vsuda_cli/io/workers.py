@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
 from vsuda_cli.io.batch import Failure, Job, JobResult, attempt
+from vsuda_cli.io.libraries import loudness, set_loudness
 from vsuda_cli.io.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def _run_pool(
         max_workers=min(workers, len(waiting)),
         env=limits,
         initializer=_begin,
-        initargs=(os.getpid(),),
+        initargs=(os.getpid(), loudness()),
     )
     most_out = 1 if workers == 1 else CASES_PER_WORKER * workers
     running: dict[Future[JobResult | Failure], Job] = {}
@@ -112,9 +113,10 @@ def _run_pool(
     return suspects
 
 
-def _begin(command: int) -> None:
-    """Begin a worker process of a command."""
+def _begin(command: int, libraries: int) -> None:
+    """Begin a worker process of a command; libraries log from this level on."""
     keep_freed_memory()
+    set_loudness(libraries)
     _end_with(command)
 
 
