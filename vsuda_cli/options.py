@@ -132,7 +132,7 @@ class TrainingOptions(LogOptions, DeviceOptions):
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="One setting by its name; repeatable.",
+            help="One setting by its name, repeatable; --dry-run lists them.",
             autocompletion=complete_setting,
         ),
     ] = None

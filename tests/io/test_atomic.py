@@ -37,6 +37,14 @@ def test_failure_keeps_the_old_file(tmp_path: Path, stop: type[BaseException]) -
     assert [p.name for p in tmp_path.iterdir()] == ["a.bin"]
 
 
+def test_a_full_disk_names_the_file(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space left") as told, replacing(tmp_path / "a.csv"):
+        with open("/dev/full", "wb", buffering=0) as full:
+            full.write(b"1")
+    assert told.value.filename == str(tmp_path / "a.csv")
+    assert not any(tmp_path.iterdir())
+
+
 def test_a_folder_in_the_way_is_an_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     path.mkdir()

@@ -47,6 +47,9 @@ def check(
     if fix is None:
         for folder, paths in files.items():
             shared = take_shard(paths, options.shard)
+            if not shared:
+                console.say(f"{folder}: this share has no files ({options.shard} of {len(paths)})")
+                continue
             errors += _inspect(folder, shared, count, options, to_stderr=False)
     else:
         refuse_same_folder(fix, folders)
