@@ -5,7 +5,6 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,7 @@ from rich.console import Console
 
 from vsuda_cli import console
 
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    logger = logging.getLogger("vsuda_cli")
-    before = logger.handlers[:], logger.level, logger.propagate, console.err.quiet
-    yield
-    logger.handlers[:], logger.level, logger.propagate, console.err.quiet = before
+pytestmark = pytest.mark.usefixtures("restored_console")
 
 
 def test_words_go_to_stderr_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import traceback
+from functools import partial
 from types import FrameType
 from typing import Annotated, NoReturn
 
@@ -45,20 +46,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
 )
-app.command(cls=HelpfulCommand, rich_help_panel=DATA)(phantom)
-app.command(cls=HelpfulCommand, rich_help_panel=DATA)(check)
-app.command(cls=HelpfulCommand, rich_help_panel=DATA)(atlas)
-app.command(cls=HelpfulCommand, rich_help_panel=DATA)(crop)
-app.command("translate-train", cls=HelpfulCommand, rich_help_panel=ADAPT)(translate_train)
-app.command("translate-export", cls=HelpfulCommand, rich_help_panel=ADAPT)(translate_export)
-app.command("seg-train", cls=HelpfulCommand, rich_help_panel=ADAPT)(seg_train)
-app.command("mt-train", cls=HelpfulCommand, rich_help_panel=ADAPT)(mt_train)
-app.command("cutseg-train", cls=HelpfulCommand, rich_help_panel=ADAPT)(cutseg_train)
-app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(predict)
-app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(fuse)
-app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(postprocess)
-app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(evaluate)
-app.command(cls=HelpfulCommand, rich_help_panel=SEGMENT)(rank)
+_command = partial(app.command, cls=HelpfulCommand)
+_command(rich_help_panel=DATA)(phantom)
+_command(rich_help_panel=DATA)(check)
+_command(rich_help_panel=DATA)(atlas)
+_command(rich_help_panel=DATA)(crop)
+_command("translate-train", rich_help_panel=ADAPT)(translate_train)
+_command("translate-export", rich_help_panel=ADAPT)(translate_export)
+_command("seg-train", rich_help_panel=ADAPT)(seg_train)
+_command("mt-train", rich_help_panel=ADAPT)(mt_train)
+_command("cutseg-train", rich_help_panel=ADAPT)(cutseg_train)
+_command(rich_help_panel=SEGMENT)(predict)
+_command(rich_help_panel=SEGMENT)(fuse)
+_command(rich_help_panel=SEGMENT)(postprocess)
+_command(rich_help_panel=SEGMENT)(evaluate)
+_command(rich_help_panel=SEGMENT)(rank)
 
 
 def _print_version(wanted: bool) -> None:

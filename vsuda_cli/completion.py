@@ -1,6 +1,5 @@
 """What a shell offers where an option wants one of a few values."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -51,6 +50,7 @@ def complete_setting(ctx: typer.Context, incomplete: str) -> list[str]:
 def settings_of(command: str) -> dict[str, Any]:
     """Return a training command's settings in preset paper, by the names that --set takes."""
     from vsuda_cli import config
+    from vsuda_cli.resolving import to_flat
 
     kinds: dict[str, type[config.Training]] = {
         "translate-train": config.TranslationSettings,
@@ -58,18 +58,7 @@ def settings_of(command: str) -> dict[str, Any]:
         "mt-train": config.MeanTeacherSettings,
         "cutseg-train": config.CutSegSettings,
     }
-    return _flat(kinds[command](), "")
-
-
-def _flat(settings: Any, prefix: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for field in dataclasses.fields(settings):
-        value = getattr(settings, field.name)
-        if dataclasses.is_dataclass(value):
-            found.update(_flat(value, f"{prefix}{field.name}."))
-        else:
-            found[prefix + field.name] = value
-    return found
+    return to_flat(kinds[command]())
 
 
 def _typed(value: Any) -> str:

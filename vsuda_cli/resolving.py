@@ -53,7 +53,7 @@ def resolve(
         base.update(SMALL[kind])
     settings = _updated(from_flat(kind, base, f"--preset {preset}"), from_file, file)
     settings = _updated(settings, chosen, "--set")
-    refuse_senseless(_flatten(to_dict(settings)))
+    refuse_senseless(to_flat(settings))
     return settings
 
 
@@ -69,6 +69,11 @@ def to_dict(settings: Any) -> dict[str, Any]:
     """Return settings as nested plain dictionaries and lists, ready for TOML and JSON."""
     plain: dict[str, Any] = _without_tuples(dataclasses.asdict(settings))
     return plain
+
+
+def to_flat(settings: Any) -> dict[str, Any]:
+    """Return settings by the names that --set takes: `{"unet.dropout": 0.1, ...}`."""
+    return _flatten(to_dict(settings))
 
 
 def from_dict(kind: type[Settings], nested: dict[str, Any], source: object) -> Settings:

@@ -8,7 +8,7 @@ from one_command import caller
 
 from vsuda_cli.commands.rank import rank
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.scores import write_scores
+from vsuda_cli.io.scores import score_table
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "challenge" / "score_test_2022.csv"
 COLUMNS = ["VS_Dice", "VS_ASSD", "VS_Volume"]
@@ -19,7 +19,7 @@ call = caller(rank)
 
 def write(path, **cases):
     rows = {case: dict(zip(COLUMNS, values, strict=True)) for case, values in cases.items()}
-    write_scores(path, COLUMNS, rows)
+    path.write_text(score_table(COLUMNS, rows))
     return path
 
 
@@ -93,7 +93,8 @@ def test_teams_that_do_not_match_are_named(files, tmp_path):
     other = write(tmp_path / "other.csv", a=(1, 1, 1), c=(1, 1, 1))
     with pytest.raises(VsudaError, match=r"other: and poor have different cases \(2: b, c\)"):
         call(*files, other)
-    write_scores(tmp_path / "narrow.csv", ["VS_Dice"], {"a": {"VS_Dice": 1}, "b": {"VS_Dice": 1}})
+    narrow = score_table(["VS_Dice"], {"a": {"VS_Dice": 1}, "b": {"VS_Dice": 1}})
+    (tmp_path / "narrow.csv").write_text(narrow)
     with pytest.raises(VsudaError, match="different columns"):
         call(*files, tmp_path / "narrow.csv")
     partly = write(tmp_path / "partly.csv", a=(1, None, 1), b=(1, None, 1))

@@ -2,26 +2,17 @@
 
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from odd_headers import write_with_header
 
 from vsuda_cli import console
-from vsuda_cli.io import libraries
 from vsuda_cli.io.batch import Job, JobResult
 from vsuda_cli.io.header import open_checked
 from vsuda_cli.io.workers import run
 
-
-@pytest.fixture(autouse=True)
-def _restored() -> Iterator[None]:
-    logger = logging.getLogger("vsuda_cli")
-    before = logger.handlers[:], logger.level, logger.propagate, console.err.quiet
-    yield
-    logger.handlers[:], logger.level, logger.propagate, console.err.quiet = before
-    libraries.set_loudness(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("restored_console")
 
 
 @pytest.fixture

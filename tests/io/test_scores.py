@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.scores import read_scores, write_scores
+from vsuda_cli.io.scores import read_scores, score_table
 
 ROWS = {
     "b": {"VS_Dice": 0.1 + 0.2, "VS_ASSD": None},
@@ -15,7 +15,7 @@ ROWS = {
 
 def test_round_trip_is_exact(tmp_path):
     path = tmp_path / "our team.csv"
-    write_scores(path, ["VS_Dice", "VS_ASSD"], ROWS)
+    path.write_text(score_table(["VS_Dice", "VS_ASSD"], ROWS))
     assert path.read_text().splitlines()[0] == "case,VS_Dice,VS_ASSD"
     assert path.read_text().splitlines()[2] == "b,0.30000000000000004,"
     (team,) = read_scores(path)

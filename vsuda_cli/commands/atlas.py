@@ -101,8 +101,10 @@ def atlas(
 def _one_tag(folder: str | Path, images: "list[CaseFile]") -> str:
     """Return the tag that all images have; raises VsudaError if they are of several kinds."""
     from vsuda_cli.errors import VsudaError
+    from vsuda_cli.io.cases import tag_of_all
 
-    tags = {image.tag for image in images}
-    if len(tags) > 1:
-        raise VsudaError(folder, f"holds several kinds of image: {sorted(tags)}", "keep one")
-    return tags.pop()
+    tag = tag_of_all(images)
+    if tag is None:
+        kinds = sorted({image.tag for image in images})
+        raise VsudaError(folder, f"holds several kinds of image: {kinds}", "keep one")
+    return tag

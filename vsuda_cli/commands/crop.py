@@ -101,9 +101,9 @@ def crop(
     for case, label in pairs:
         outputs = crop_outputs(out, case, sides, label is not None)
         record = record_path(out, case.case)
-        siblings = set(crop_outputs(out, case, sides, True)) - set(outputs)
-        job = Job(case.case, (*outputs, record), (case, label, settings, out), tuple(siblings))
-        jobs.append(job)
+        both = crop_outputs(out, case, sides, True)
+        siblings = tuple(path for path in both if path not in outputs)
+        jobs.append(Job(case.case, (*outputs, record), (case, label, settings, out), siblings))
     outcome = run_cases("Cropping", jobs, crop_case, options)
     if not options.dry_run:
         done = {*outcome.results, *outcome.skipped}

@@ -13,8 +13,7 @@ from vsuda_cli.images.registration import Registration
 from vsuda_cli.io import atomic
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile
-from vsuda_cli.io.header import farthest_apart_mm
-from vsuda_cli.io.nifti import GRID_TOLERANCE_MM, Volume
+from vsuda_cli.io.nifti import Geometry, Volume, same_grid
 
 # Similarities below this share of the median are worth a look.
 OUTLIER_SHARE = 0.6
@@ -86,9 +85,8 @@ def read_record(
         if record["atlas_digest"] != origin.atlas_digest:
             raise VsudaError(path, f"is of another image than {origin.atlas}", remedy)
         affine = np.array(record["voxel_to_ras_mm"], dtype=np.float64).reshape(4, 4)
-        shape = origin.scan.shape
-        apart = farthest_apart_mm(affine, origin.scan.affine, shape)
-        if record["shape"] != list(shape) or not apart <= GRID_TOLERANCE_MM:
+        recorded = Geometry(tuple(record["shape"]), affine, origin.scan.array.dtype)
+        if not same_grid(recorded, origin.scan):
             raise VsudaError(path, f"is of another grid than that of {origin.scan.path}", remedy)
         found = {}
         for side in sides:

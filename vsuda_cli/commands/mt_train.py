@@ -1,5 +1,6 @@
 """`vsuda mt-train`: adapt a segmenter to unlabelled images with a mean teacher."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,7 @@ def mt_train(
     Example: vsuda mt-train pseudo crops/target_training runs/mt --init runs/seg
     """
     from vsuda_cli.commands import known_labels, segmenting
-    from vsuda_cli.commands.training import Plan, Prepared, begin, digest, dry_run, train
+    from vsuda_cli.commands.training import Plan, Prepared, begin, dry_run, train
     from vsuda_cli.config import MeanTeacherSettings
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.training.mean_teacher import MeanTeacher
@@ -61,16 +62,7 @@ def mt_train(
     if init is not None:
         segmenting.weights_to_start_from(init, settings)
     device = begin(run, options)
-
-    def data() -> dict[str, str]:
-        return {
-            "labelled": digest(cases),
-            "unlabelled": digest(real),
-            "pseudo_labels": digest(guesses),
-            "validation": digest(held_out),
-            "init": segmenting.weights_digest(init),
-        }
-
+    data = partial(segmenting.fingerprints, cases, held_out, real, guesses, init)
     plan = Plan(run, "mt-train", settings, options, data, device)
     if options.dry_run:
         dry_run(plan)

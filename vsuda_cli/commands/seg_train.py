@@ -1,6 +1,7 @@
 """`vsuda seg-train`: train the 2.5D U-Net on labelled images."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -55,7 +56,7 @@ def seg_train(
     Example: vsuda seg-train pseudo runs/seg
     """
     from vsuda_cli.commands import known_labels, segmenting
-    from vsuda_cli.commands.training import Plan, Prepared, begin, digest, dry_run, train
+    from vsuda_cli.commands.training import Plan, Prepared, begin, dry_run, train
     from vsuda_cli.config import SegmentationSettings
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.cases import find_images, labelled_images
@@ -81,16 +82,7 @@ def seg_train(
     if init is not None:
         segmenting.weights_to_start_from(init, settings)
     device = begin(run, options)
-
-    def data() -> dict[str, str]:
-        return {
-            "labelled": digest(cases),
-            "validation": digest(held_out),
-            "unlabelled": digest(real),
-            "pseudo_labels": digest(guesses),
-            "init": segmenting.weights_digest(init),
-        }
-
+    data = partial(segmenting.fingerprints, cases, held_out, real, guesses, init)
     plan = Plan(run, "seg-train", settings, options, data, device)
     if options.dry_run:
         dry_run(plan)

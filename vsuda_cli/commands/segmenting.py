@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vsuda_cli import config, console
 from vsuda_cli.commands.structures import parse_classes
-from vsuda_cli.commands.training import load_items, resolve_settings
+from vsuda_cli.commands.training import digest, load_items, resolve_settings
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.options import TrainingOptions
@@ -192,6 +192,23 @@ def weights_digest(run_folder: Path | None) -> str:
     if run_folder is None:
         return ""
     return fingerprint([choose_weights(run_folder, "best")[1]])
+
+
+def fingerprints(
+    labelled: Labelled,
+    validation: Labelled,
+    unlabelled: "Sequence[tuple[CaseFile, None]]",
+    guesses: Labelled,
+    init: Path | None,
+) -> dict[str, str]:
+    """Return the fingerprint of each input of a segmenter's run; it reads every file."""
+    return {
+        "labelled": digest(labelled),
+        "validation": digest(validation),
+        "unlabelled": digest(unlabelled),
+        "pseudo_labels": digest(guesses),
+        "init": weights_digest(init),
+    }
 
 
 def refuse_other_classes(

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.atomic import write_text
 
 CASE = "case"
 TEAM = "team"
@@ -23,11 +22,6 @@ class TeamScores:
     team: str
     columns: tuple[str, ...]
     rows: dict[str, dict[str, float | None]]
-
-
-def write_scores(path: Path, columns: Sequence[str], rows: Mapping[str, Row]) -> None:
-    """Write scores in full precision, sorted by case."""
-    write_text(path, score_table(columns, rows))
 
 
 def score_table(columns: Sequence[str], rows: Mapping[str, Row]) -> str:
