@@ -59,6 +59,7 @@ class Recorded:
         self._network, self._bytes_a_voxel, self._device = network, bytes_a_voxel, device
         # None: seen once.
         self._passes: dict[torch.Size, _Pass | None] = {}
+        self._stream: torch.cuda.Stream | None = None
         self._wanted = device.type == "cuda"
 
     @torch.no_grad()
@@ -108,9 +109,12 @@ class Recorded:
 
     def _record(self, x: Tensor) -> _Pass:
         given, graph = x.clone(), torch.cuda.CUDAGraph()
-        # On the network's own device, which need not be the current one.
-        how: dict[str, Any] = {"stream": torch.cuda.Stream(self._device)}
-        # Passes run one after another, so all may use the same memory for what lies between.
+        if self._stream is None:
+            # On the network's own device, which need not be the current one.
+            self._stream = torch.cuda.Stream(self._device)
+        how: dict[str, Any] = {"stream": self._stream}
+        # Passes run one after another, so all may use the same memory for what lies between; what
+        # was used on one stream is free for that one alone.
         if before := self._recorded():
             how["pool"] = before[0].graph.pool()
         # Other threads may go on using the device.
