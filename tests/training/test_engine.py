@@ -390,6 +390,33 @@ def test_a_checkpoint_is_said_to_be_kept_only_if_there_is_one(tmp_path: Path) ->
         train(tmp_path / "other", objective)
 
 
+@pytest.mark.parametrize("on_gpu", [False, True])
+def test_memory_that_runs_out_is_told_on_every_device(tmp_path: Path, on_gpu: bool) -> None:
+    objective = Line()
+
+    def fill(now: int) -> None:
+        if now == 4:
+            if on_gpu:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB.")
+            torch.empty(2**60, dtype=torch.uint8)
+
+    objective.before_step = fill
+    told = r"run: ran out of memory \(asked for [\d.]+ \w+\) in epoch 2; start another run with"
+    with pytest.raises(VsudaError, match=told):
+        train(tmp_path / "run", objective)
+
+
+def test_other_failures_of_a_step_pass_through(tmp_path: Path) -> None:
+    objective = Line()
+
+    def fail(now: int) -> None:
+        raise RuntimeError("shapes do not match")
+
+    objective.before_step = fail
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train(tmp_path / "run", objective)
+
+
 @pytest.mark.parametrize("step", [4, 5, 6])
 def test_weights_that_are_no_numbers_are_never_saved(tmp_path: Path, step: int) -> None:
     objective = Line()

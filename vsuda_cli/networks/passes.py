@@ -59,7 +59,7 @@ class Passes:
                 try:
                     return self._network(image, voxels)
                 except RuntimeError as error:
-                    problem = _asked_for_memory(error)
+                    problem = asked_for_memory(error)
                     if problem is None:
                         raise
                     self._largest = voxels - 1
@@ -77,7 +77,7 @@ class Passes:
             try:
                 return in_windows(self._network, image, self._window, self._device, at_once)
             except RuntimeError as error:
-                problem = _asked_for_memory(error)
+                problem = asked_for_memory(error)
                 if problem is None:
                     raise
             self._at_once = 0
@@ -140,8 +140,8 @@ def _weights(window: tuple[int, int, int], device: torch.device) -> Tensor:
     return weights
 
 
-def _asked_for_memory(error: RuntimeError) -> str | None:
-    """Say how much memory a pass asked for in vain; None if the error is another one."""
+def asked_for_memory(error: RuntimeError) -> str | None:
+    """Say how much memory was asked for in vain; None if the error is another one."""
     text = str(error)
     if not (isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text):
         return None

@@ -14,6 +14,7 @@ from torch import Tensor
 from vsuda_cli import config
 from vsuda_cli.errors import InterruptedRunError, VsudaError
 from vsuda_cli.io import atomic
+from vsuda_cli.networks.passes import asked_for_memory
 from vsuda_cli.training import checkpoint, randomness, ranks
 from vsuda_cli.training.journal import Journal, Row
 from vsuda_cli.training.run import Run
@@ -93,11 +94,13 @@ def fit(
         loop.restore()
         try:
             loop.train(stop)
-        except torch.OutOfMemoryError as error:
-            first = str(error).splitlines()[0]
+        except RuntimeError as error:
+            problem = asked_for_memory(error)
+            if problem is None:
+                raise
             raise VsudaError(
                 run.folder,
-                f"the device ran out of memory in epoch {loop.epoch + 1} ({first})",
+                f"{problem} in epoch {loop.epoch + 1}",
                 "start another run with a lower batch_size (and more to accumulate) or patch_size; "
                 "for cutseg-train: slice_chunk",
             ) from error
