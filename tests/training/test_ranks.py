@@ -157,12 +157,17 @@ def test_alone_nothing_is_communicated() -> None:
 
 def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     cuda = torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert ranks.device_of(cuda) == cuda
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert ranks.device_of(cuda) == torch.device("cuda", 1)
     assert ranks.device_of(torch.device("cuda", 0)) == torch.device("cuda", 0)
     assert ranks.device_of(CPU) == CPU
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert ranks.device_of(CPU) == CPU
+    with pytest.raises(VsudaError, match="on this machine than it has GPUs, which are 2;"):
+        ranks.device_of(cuda)
 
 
 def test_a_lost_connection_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,10 +70,17 @@ def is_first() -> bool:
 
 
 def device_of(device: torch.device) -> torch.device:
-    """Return this process's own GPU where several processes train on GPUs."""
-    if launched() > 1 and str(device) == "cuda":
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-    return device
+    """Return this process's own GPU where several processes train on GPUs.
+
+    Raises VsudaError if there is none for it.
+    """
+    if launched() == 1 or str(device) != "cuda":
+        return device
+    local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    if local >= gpus:
+        problem = f"started more processes on this machine than it has GPUs, which are {gpus}"
+        raise VsudaError("torchrun", problem, "start as many, or give --device cpu")
+    return torch.device("cuda", local)
 
 
 @torch.no_grad()
