@@ -127,6 +127,17 @@ def test_one_process_at_a_time_trains_in_a_folder(tmp_path: Path) -> None:
         check_free(run, force=False)
 
 
+def test_a_run_whose_fine_tuning_goes_on_is_not_removed(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    tuned = started(run.fine_tuned.folder)
+    with held(tuned), pytest.raises(VsudaError, match="fine-tuned: is being trained"):
+        start(run, SETTINGS, PROVENANCE, force=True)
+    assert run.exists()
+    assert tuned.exists()
+    start(run, SETTINGS, PROVENANCE, force=True)
+    assert not tuned.exists()
+
+
 def test_a_file_system_without_locks_refuses_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

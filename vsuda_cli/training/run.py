@@ -7,7 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,10 +133,12 @@ def held(run: Run) -> Iterator[None]:
 def start(run: Run, settings: config.Training, provenance: dict[str, Any], *, force: bool) -> None:
     """Make a run's folder with its settings and provenance.
 
-    With `force` the files of an old run are removed, and nothing else. Raises like check_free.
+    With `force` the files of an old run are removed, and nothing else. Raises like check_free, and
+    if another process trains the run inside.
     """
     check_free(run, force=force)
-    _remove_run_files(run)
+    with held(run.fine_tuned) if run.fine_tuned.exists() else nullcontext():
+        _remove_run_files(run)
     run.samples.mkdir(parents=True, exist_ok=True)
     run.state.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(run.provenance, json.dumps(provenance, indent=1) + "\n")
