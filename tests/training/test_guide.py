@@ -1,5 +1,6 @@
 """The frozen segmenter's loss reaches the generator, for every method, and never the segmenter."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from vsuda_cli import resolving
 from vsuda_cli.config import TranslationSettings, UNet
+from vsuda_cli.training import guide
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.cyclegan import CycleGan
 from vsuda_cli.training.guide import Guide
@@ -33,6 +35,7 @@ NUMBERS: dict[str, Any] = {
     "cycle_weight": 0.0,
     "nce_weight": 0.0,
     "learning_rate": 1e-3,
+    "slice_chunk": 4,
 }
 
 
@@ -60,7 +63,7 @@ def test_it_moves_the_generator_and_stays_itself(method: str, dims: int) -> None
     segmenter = build_unet(NET, 3)
     before = weights(segmenter)
     objective = CycleGan(settings, CPU) if method == "cyclegan" else Cut(settings, CPU)
-    objective.guide = Guide(segmenter, weight=1.0, slice_chunk=4, device=CPU)
+    objective.guide = Guide(segmenter, settings, CPU)
     objective.set_epoch(0)
     losses = [objective.update(batch(dims))["guide"].item() for _ in range(12)]
     assert losses[-1] < losses[0]
@@ -75,6 +78,28 @@ def test_the_weight_scales_the_loss() -> None:
     segmenter = build_unet(NET, 3)
     stack, labels = batch(2)["stack"], batch(2)["stack_label"]
     one, three = (
-        Guide(segmenter, weight, 4, CPU).loss(generator, stack, labels).item() for weight in (1, 3)
+        Guide(segmenter, replace(settings, guide_weight=weight), CPU)
+        .loss(generator, stack, labels)
+        .item()
+        for weight in (1.0, 3.0)
     )
     assert three == pytest.approx(3 * one, rel=1e-5)
+
+
+def test_it_calculates_in_the_runs_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_on_a_gpu(device: torch.device, wanted: bool = True) -> torch.autocast:
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+    settings = resolving.resolve(TranslationSettings, preset="paper", values=NUMBERS)
+    generator = CycleGan(settings, CPU).to_target
+    segmenter = build_unet(NET, 3)
+    stack, labels = batch(2)["stack"], batch(2)["stack_label"]
+
+    def loss(mixed: bool) -> float:
+        judge = Guide(segmenter, replace(settings, mixed_precision=mixed), CPU)
+        return judge.loss(generator, stack, labels).item()
+
+    full = loss(mixed=False)
+    monkeypatch.setattr(guide, "autocast", as_on_a_gpu)
+    assert loss(mixed=False) == full
+    assert loss(mixed=True) != full

@@ -34,5 +34,5 @@ def load_guide(
 
     loaded = load_network(folder, "best", device)
     refuse_other_preprocessing(folder, loaded.settings, settings)
-    judge = Guide(loaded.network, settings.guide_weight, settings.slice_chunk, device)
+    judge = Guide(loaded.network, settings, device)
     return LoadedGuide(judge, len(loaded.settings.classes) + 1, loaded.settings.patch_size)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from vsuda_cli.config import TranslationSettings
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.precision import autocast
@@ -18,11 +19,10 @@ class Guide:
     """
 
     def __init__(
-        self, segmenter: UNet2d5, weight: float, slice_chunk: int, device: torch.device
+        self, segmenter: UNet2d5, settings: TranslationSettings, device: torch.device
     ) -> None:
         self._segmenter = segmenter.requires_grad_(False).eval()
-        self._weight = weight
-        self._chunk = slice_chunk
+        self._settings = settings
         self._device = device
 
     def loss(self, generator: ResnetGenerator, stack: Tensor, labels: Tensor) -> Tensor:
@@ -30,10 +30,11 @@ class Guide:
 
         stack: source volumes (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z).
         """
-        with autocast(self._device):
+        with autocast(self._device, self._settings.mixed_precision):
             if generator.dims == 3:
                 pseudo = generator(stack)
             else:
-                pseudo = translate_stack(generator, stack, self._chunk)
+                pseudo = translate_stack(generator, stack, self._settings.slice_chunk)
             logits: Tensor = self._segmenter(pseudo)
-        return self._weight * dice_and_cross_entropy(logits.float(), labels.long())
+        loss = dice_and_cross_entropy(logits.float(), labels.long())
+        return self._settings.guide_weight * loss
