@@ -28,7 +28,7 @@ def test_on_a_cpu_every_pass_is_the_networks_own() -> None:
 
 
 @pytest.mark.parametrize("collecting", [True, False])
-def test_no_garbage_is_collected_while_recording(
+def test_no_garbage_is_collected_while_recording_on_the_device(
     monkeypatch: pytest.MonkeyPatch, collecting: bool
 ) -> None:
     told: list[object] = []
@@ -43,13 +43,26 @@ def test_no_garbage_is_collected_while_recording(
         def __exit__(self, *error: object) -> None:
             told.append(gc.isenabled())
 
+    @contextmanager
+    def current(device: torch.device) -> Iterator[None]:
+        told.append(device)
+        yield
+        told.append("before")
+
     monkeypatch.setattr(torch.cuda, "graph", Graph)
+    monkeypatch.setattr(torch.cuda, "device", current)
     before = gc.isenabled()
     try:
         (gc.enable if collecting else gc.disable)()
-        with pytest.raises(ValueError, match="inside"), recording("the graph", stream=3):
+        with recording("the graph", "the device", stream=3):  # type: ignore[arg-type]
+            pass
+        assert told == ["the device", ("the graph", {"stream": 3}), False, False, "before"]
+        assert gc.isenabled() is collecting
+        with (
+            pytest.raises(ValueError, match="inside"),
+            recording("the graph", "the device"),  # type: ignore[arg-type]
+        ):
             raise ValueError("inside")
-        assert told == [("the graph", {"stream": 3}), False, False]
         assert gc.isenabled() is collecting
     finally:
         (gc.enable if before else gc.disable)()
@@ -133,8 +146,8 @@ def test_passes_are_recorded_on_the_networks_device_and_share_memory(
             pass
 
     @contextmanager
-    def told_of(graph: object, **how: object) -> Iterator[None]:
-        told.append(how)
+    def told_of(graph: object, device: object, **how: object) -> Iterator[None]:
+        told.append({"device": device, **how})
         yield
 
     monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
@@ -146,6 +159,7 @@ def test_passes_are_recorded_on_the_networks_device_and_share_memory(
     # Memory of a pool is free again for the stream alone that it was used on.
     assert told[0]["stream"] is told[1]["stream"]
     assert told[0]["stream"] == [torch.device("cuda:1")]
+    assert [how["device"] for how in told] == [torch.device("cuda:1")] * 2
     assert [how.get("pool") for how in told] == [None, "the first one's"]
 
 

@@ -23,8 +23,8 @@ MOST_SHAPES = 16
 
 
 @contextmanager
-def recording(graph: torch.cuda.CUDAGraph, **how: Any) -> Iterator[None]:
-    """Record what is started inside into `graph`; `how` goes to `torch.cuda.graph`.
+def recording(graph: torch.cuda.CUDAGraph, device: torch.device, **how: Any) -> Iterator[None]:
+    """Record what is started inside on `device` into `graph`; `how` goes to `torch.cuda.graph`.
 
     Meanwhile no garbage is collected: a graph that is found in it is destroyed there and then, and
     that ends a recording.
@@ -32,7 +32,8 @@ def recording(graph: torch.cuda.CUDAGraph, **how: Any) -> Iterator[None]:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        with torch.cuda.graph(graph, **how):
+        # Torch waits for the current device first, which may be another one, of somebody else.
+        with torch.cuda.device(device), torch.cuda.graph(graph, **how):
             yield
     finally:
         if collecting:
@@ -118,6 +119,6 @@ class Recorded:
         if before := self._recorded():
             how["pool"] = before[0].graph.pool()
         # Other threads may go on using the device.
-        with recording(graph, capture_error_mode="thread_local", **how):
+        with recording(graph, self._device, capture_error_mode="thread_local", **how):
             found = self._network(given)
         return _Pass(graph, given, found)

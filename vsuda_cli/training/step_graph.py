@@ -89,7 +89,7 @@ class StepGraph:
         for generator in self._generators:
             graph.register_generator_state(generator)
         try:
-            with recording(graph, stream=self._stream):
+            with recording(graph, self._device, stream=self._stream):
                 losses = self._learn(batch, draws, *constants)
         except torch.OutOfMemoryError:
             raise
