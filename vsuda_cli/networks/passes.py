@@ -5,13 +5,13 @@ import math
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.networks.cuda_graphs import Recorded
+from vsuda_cli.networks.free_memory import free_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,8 @@ class Passes:
         raise VsudaError(where, f"a window {problem}", "use --device cpu or a larger device")
 
     def _too_large(self, voxels: int) -> str | None:
-        """Say so if this machine's memory is too small; a GPU tells by itself, in time."""
-        free = _free_bytes() if self._device.type == "cpu" else None
+        """Say so if the memory that is free is too small; a GPU tells by itself, in time."""
+        free = free_bytes() if self._device.type == "cpu" else None
         needed = voxels * self._bytes_a_voxel
         if free is None or needed <= free:
             return None
@@ -147,13 +147,3 @@ def asked_for_memory(error: RuntimeError) -> str | None:
         return None
     asked = re.search(r"tried to allocate ([\d.]+ \w+)", text, flags=re.IGNORECASE)
     return "ran out of memory" + (f" (asked for {asked[1]})" if asked else "")
-
-
-def _free_bytes() -> int | None:
-    """Return how much memory programs can still take; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    free = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
-    return free[0] if free else None
