@@ -30,9 +30,9 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def set_up_logging(quiet: bool, verbose: int) -> None:
-    """Send our log lines to stderr: warnings always, information unless quiet, details with -v.
+    """Send our log lines to stderr: errors always, others unless quiet, details with -v.
 
-    What libraries log is heard with -vv only: they name no file, and our own lines do.
+    What libraries log or warn of is heard with -vv only: they name no file, and our lines do.
     """
     level = logging.ERROR if quiet else (logging.DEBUG if verbose else logging.INFO)
     handler = _LineHandler()

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,41 @@ def test_libraries_are_heard_with_vv_only(
     jobs = [Job(str(number), (), (mirrored,)) for number in range(2)]
     assert [type(result) for _, result in run(jobs, read, workers)] == [JobResult, JobResult]
     assert ("pixdim" in capfd.readouterr().err) is heard
+
+
+def warn(path: Path) -> JobResult:
+    """Warn of a file, as libraries do; a worker process imports this."""
+    warnings.warn(f"{path}: hoping for the best", stacklevel=1)
+    return JobResult(())
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    ("quiet", "verbose", "heard"),
+    [(True, 0, False), (False, 0, False), (False, 1, False), (False, 2, True)],
+)
+@pytest.mark.filterwarnings("always:.*hoping")
+def test_warnings_are_heard_with_vv_only(
+    workers: int,
+    quiet: bool,
+    verbose: int,
+    heard: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    # A test before may have left them captured.
+    logging.captureWarnings(False)
+    # Not pytest's, which keeps them for its summary.
+    monkeypatch.setattr(warnings, "showwarning", print_warning)
+    console.set_up_logging(quiet, verbose)
+    jobs = [Job(str(number), (), (Path(f"{number}.nii"),)) for number in range(2)]
+    assert [type(result) for _, result in run(jobs, warn, workers)] == [JobResult, JobResult]
+    assert ("hoping for the best" in capfd.readouterr().err) is heard
+
+
+def print_warning(message: Warning | str, *where: object) -> None:
+    """Print a warning where Python prints it."""
+    print(message, file=sys.stderr)
 
 
 def test_drawing_says_nothing_of_its_cache() -> None:

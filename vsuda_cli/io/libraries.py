@@ -8,9 +8,13 @@ SILENT = logging.CRITICAL + 1
 
 
 def set_loudness(level: int) -> None:
-    """Let libraries log what is of this level or above."""
+    """Let libraries log what is of this level or above, and Python print their warnings if it is.
+
+    Captured warnings go to a log that nobody prints.
+    """
     for name in LIBRARIES:
         logging.getLogger(name).setLevel(level)
+    logging.captureWarnings(level > logging.WARNING)
 
 
 def loudness() -> int:
