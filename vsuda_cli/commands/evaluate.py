@@ -142,7 +142,7 @@ def evaluate(
         niivue = niivue_script()
     if options.dry_run:
         for path in outputs:
-            console.emit_path(path)
+            console.say(f"would be written: {path}")
         return
     draw = report is not None
     jobs = [Job(pair.case, (), (pair, measures, draw, viewer)) for pair in pairs]

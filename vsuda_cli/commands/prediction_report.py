@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 
 
 def check_report(report: Path | None, options: OutputOptions) -> None:
-    """Refuse a report that exists, before anything starts; print its path in a dry run."""
+    """Refuse a report that exists, before anything starts; name it in a dry run.
+
+    As in the run itself on stderr: it is none of the images that later commands read.
+    """
     if report is None:
         return
     require_writable_files([report])
     if report.exists() and not (options.force or options.skip_existing):
         raise VsudaError(report, "exists already", "use --force or --skip-existing")
-    # With --json stdout holds objects alone, and a run tells this path on stderr.
-    if options.dry_run and not options.as_json:
-        console.emit_path(report)
+    if options.dry_run:
+        console.say(f"would be written: {report}")
 
 
 def report_predictions(
@@ -35,7 +37,7 @@ def report_predictions(
 ) -> None:
     """Write a report of the label maps that are there now, new or skipped, and of failed cases.
 
-    `scans` and `labels` map cases to files. Nothing is done without `report` or in a dry run.
+    `scans` and `labels` map cases to files. Nothing is done without `report`.
     """
     done = [*outcome.results, *outcome.skipped]
     done = [case for case in done if labels[case].exists()]
