@@ -137,6 +137,15 @@ def test_dry_run_writes_nothing(data, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_dry_run_writes_no_report_of_what_is_there(data, tmp_path):
+    out, page = tmp_path / "out", tmp_path / "r.html"
+    call(data / "run", data / "images", out)
+    words = ["--skip-existing", "--report", page, "--dry-run"]
+    result = call(data / "run", data / "images", out, *words)
+    assert (result.stdout, page.exists()) == ("", False)
+    assert f"would be written: {page}\n" in result.stderr
+
+
 def test_what_does_not_fit_is_refused_before_anything_is_written(data, tmp_path):
     gan = translator_run(tmp_path / "gan")
     crops = segmenter_run(tmp_path / "crops", crops=True)

@@ -122,7 +122,8 @@ def predict(
     stages, threads = recipe.stages(segmenter), device_threads(segmenter.device.type)
     outcome = run_on_device("Predicting", jobs, stages, recipe, options, threads)
     scans, labels = {c.case: c.path for c in chosen}, {job.case: job.outputs[0] for job in jobs}
-    report_predictions(report, scans, labels, outcome, segmenter.settings.classes)
+    if not options.dry_run:
+        report_predictions(report, scans, labels, outcome, segmenter.settings.classes)
     finish(outcome)
 
 
