@@ -35,6 +35,9 @@ _AMOUNTS = frozenset(
     {
         "steps_per_epoch",
         "fine_tune_epochs",
+        "seed",
+        "learning_rate",
+        "translation_rate",
         "gradient_clip",
         "pool_size",
         "lesion_copies",
@@ -55,6 +58,9 @@ _SHARES = frozenset(
         "curve_distance",
         "structure_share",
         "mirror_share",
+        "unet.dropout",
+        "ema_decay_start",
+        "ema_decay_end",
         "decay_share",
         "consistency_ramp",
         "augmentation.foreground",
@@ -71,14 +77,19 @@ def refuse_senseless(flat: Mapping[str, Any]) -> None:
     for key, value in flat.items():
         if key in _COUNTS | _AMOUNTS:
             least = 1 if key in _COUNTS else 0
-            if min(_numbers(value), default=least) < least:
-                raise VsudaError(f"{key} = {value}", f"is below {least}", f"give at least {least}")
+            # Not whether one is below: nan is not.
+            if not all(number >= least for number in _numbers(value)):
+                problem = f"is not {least} or more"
+                raise VsudaError(f"{key} = {value}", problem, f"give at least {least}")
         if key in _SHARES and not 0 <= value <= 1:
             raise VsudaError(f"{key} = {value}", "is no share", "give 0 to 1")
     for low, high in flat.get("structure_ranges", ()):
         if not 0 <= low <= high <= 1:
             problem, remedy = "holds no range of intensities", "give [LOW,HIGH] between 0 and 1"
             raise VsudaError(f"structure_ranges = {flat['structure_ranges']}", problem, remedy)
+    if not all(0 <= beta < 1 for beta in flat.get("betas", ())):
+        problem, remedy = "are no two decays of averages", "give two from 0 to below 1"
+        raise VsudaError(f"betas = {flat['betas']}", problem, remedy)
     if not 0 <= flat.get("augmentation.scale", 0) < 1:
         problem = "would shrink patches to nothing"
         raise VsudaError(f"augmentation.scale = {flat['augmentation.scale']}", problem, "give 0.1")
