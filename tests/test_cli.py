@@ -87,6 +87,12 @@ def test_a_traceback_is_shown_only_when_asked_for(
     assert "Traceback" not in run(["check", "x"]).err
     monkeypatch.setenv("VSUDA_VERBOSE", "2")
     assert "Traceback" in run(["check", "x"]).err
+    monkeypatch.setenv("VSUDA_CHECK_VERBOSE", "0")
+    assert "Traceback" not in run(["check", "x"]).err
+    monkeypatch.delenv("VSUDA_VERBOSE")
+    monkeypatch.setenv("VSUDA_TRANSLATE_TRAIN_VERBOSE", "2")
+    assert "Traceback" in run(["translate-train", "x"]).err
+    assert "Traceback" not in run(["check", "x"]).err
 
 
 @pytest.mark.parametrize("words", [["no-such-command"], ["--no-such-option"], ["check"], []])

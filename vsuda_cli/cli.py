@@ -145,5 +145,6 @@ def _explain(message: str) -> None:
 def _verbosity() -> int:
     """Count the options -v as typed: the error may be that they could not be read."""
     typed = sum(len(word) - 1 for word in sys.argv if re.fullmatch("-v+", word))
-    told = os.environ.get("VSUDA_VERBOSE", "")
+    command = "".join(sys.argv[1:2]).replace("-", "_").upper()
+    told = os.environ.get(f"VSUDA_{command}_VERBOSE") or os.environ.get("VSUDA_VERBOSE", "")
     return typed + sys.argv.count("--verbose") or (int(told) if told.isdecimal() else 0)
