@@ -204,6 +204,9 @@ def test_existing_files_dry_run_and_shards(data, tmp_path):
     result = call(data / "found", data / "truth", "--csv", path, "--dry-run")
     assert (result.stdout, result.stderr) == ("", f"would be written: {path}\n")
     assert not path.exists()
+    for more in ([], ["--dry-run"]):
+        with pytest.raises(VsudaError, match="3/2: is not I/N"):
+            call(data / "found", data / "truth", "--csv", path, "--shard", "3/2", *more)
     call(data / "found", data / "truth", "--csv", path, "--shard", "1/2")
     assert list(scores(path)) == ["absent", "missed", "one"]
     with pytest.raises(VsudaError, match="exists already"):

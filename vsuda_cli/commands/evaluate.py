@@ -140,10 +140,6 @@ def evaluate(
         from vsuda_cli.report.viewer import niivue_script
 
         niivue = niivue_script()
-    if options.dry_run:
-        for path in outputs:
-            console.say(f"would be written: {path}")
-        return
     draw = report is not None
     jobs = [Job(pair.case, (), (pair, measures, draw, viewer)) for pair in pairs]
     batch = BatchOptions(
@@ -152,8 +148,13 @@ def evaluate(
         shard=options.shard,
         workers=options.workers,
         dask=options.dask,
+        dry_run=options.dry_run,
     )
     outcome = run_cases("Scoring", jobs, score_case, batch)
+    if options.dry_run:
+        for path in outputs:
+            console.say(f"would be written: {path}")
+        return
     cases = report_cases(outcome, group_of)
     show(cases, measures, column, to_stderr=bool(streamed))
     if csv is not None:
