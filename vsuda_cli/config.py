@@ -2,7 +2,8 @@
 
 Sources: [paper] Li et al., crossMoDA 2021; [cyclegan] Zhu et al. 2017; [cut] Park et al. 2020;
 [unet2d5] Wang et al. 2019 and Shapey et al. 2019; [mt] Tarvainen and Valpola 2017; [ours] where
-these are silent. Preset `paper` is the defaults below; preset `small` replaces numbers only.
+these are silent. What names no source has its class's, or else is [ours]. Preset `paper` is the
+defaults below; preset `small` replaces numbers only.
 """
 
 import dataclasses
@@ -62,14 +63,14 @@ class Augmentation:
 class Training:
     """What every training run has."""
 
-    epochs: int = 200
+    epochs: int = 200  # [cyclegan]
     # Optimiser steps an epoch; 0: as many as there are training cases.
     steps_per_epoch: int = 0
     batch_size: int = 1  # [paper]
     # Batches whose gradients are accumulated for one step: larger batches in the same memory.
     accumulate: int = 1
     patch_size: Size = (160, 160, 32)
-    learning_rate: float = 2e-4
+    learning_rate: float = 2e-4  # [cyclegan], [cut]
     # A checkpoint for inference every so many epochs (and the best, and the last).
     checkpoint_every: int = 10
     # Validation every so many epochs.
@@ -100,8 +101,8 @@ class TranslationSettings(Training):
 
     method: str = "cyclegan"
     dims: int = 2
-    patch_size: Size = (160, 160, 1)
-    steps_per_epoch: int = 1000
+    patch_size: Size = (160, 160, 1)  # [ours]
+    steps_per_epoch: int = 1000  # [ours]
     # The last share of the epochs brings the learning rate linearly to 0: 100 of 200.
     decay_share: float = 0.5
     betas: tuple[float, float] = (0.5, 0.999)
@@ -122,7 +123,8 @@ class TranslationSettings(Training):
     flip_equivariance: bool = False  # [cut], FastCUT
     # Weight of the loss of translate-train --segmenter on pseudo-images [ours].
     guide_weight: float = 1.0
-    # Slices of a stack translated at once for it; the rest waits, with activation checkpointing.
+    # Slices of a stack translated at once for it; the rest waits, with activation checkpointing
+    # [ours].
     slice_chunk: int = 8
     # Method curve: ranges of the intensities of labels 1, 2, ... in the target, where something is
     # known of them. Structures are drawn at the middles, and the curve keeps to them [ours].
@@ -200,15 +202,16 @@ class SegmentationSettings(SelfTrainingSettings):
 class MeanTeacherSettings(SelfTrainingSettings):
     """Mean teacher [mt]."""
 
-    epochs: int = 100
+    epochs: int = 100  # [ours]
     learning_rate: float = 5e-5  # [paper]
     ema_decay_start: float = 0.99
     ema_decay_end: float = 0.999
-    consistency_weight: float = 1.0
-    # Share of the run over which the consistency weight rises as exp(-5 (1 - t)^2); 0: full from
-    # the start.
+    consistency_weight: float = 1.0  # [ours]
+    # Share of the run [ours] over which the consistency weight rises as exp(-5 (1 - t)^2); 0: full
+    # from the start.
     consistency_ramp: float = 0.4
-    # The teacher sees the mirrored image, so that both orientations must agree; with mirror_share.
+    # The teacher sees the mirrored image, so that both orientations must agree; with mirror_share
+    # [ours].
     mirror_consistency: bool = False
 
 
@@ -225,14 +228,14 @@ class CutSegSettings(SelfTrainingSettings):
     # in the demo 10 raised the tumour's Dice from 0.34 to 0.45, and that of all three models fused
     # from 0.41 to 0.46.
     auxiliary_weight: float = 10.0
-    # Weight of the segmentation loss, for the segmenter and in the generator's gradient.
+    # Weight of the segmentation loss, for the segmenter and in the generator's gradient [ours].
     segmentation_weight: float = 1.0
     # Target scans with in-plane spacing above this take part in the fine-tuning [paper].
     fine_tune_above_mm: float = 0.5
-    fine_tune_epochs: int = 20
+    fine_tune_epochs: int = 20  # [ours]
     # Slices of each stack that take part in CUT's own losses in one step [ours].
     gan_slices: int = 4
-    # Slices translated at once; the rest of a stack waits, with activation checkpointing.
+    # Slices translated at once; the rest of a stack waits, with activation checkpointing [ours].
     slice_chunk: int = 8
 
 
