@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from command_line import vsuda
 from one_command import caller
 
 from vsuda_cli.commands.rank import rank
@@ -85,8 +86,12 @@ def test_parts_stability_and_tests(files):
         call(*files, "--bootstrap", 50, "--seed", 1).stdout
         != call(*files, "--bootstrap", 50, "--seed", 2).stdout
     )
+
+
+def test_one_team_without_stability_is_refused_before_it_is_shown(files):
     with pytest.raises(VsudaError, match="two teams"):
         call(files[0], "--bootstrap", 5)
+    assert vsuda("rank", files[0], "--bootstrap 5").out == ""
 
 
 def test_teams_that_do_not_match_are_named(files, tmp_path):

@@ -107,8 +107,6 @@ def show_stability(
     as_json: bool,
 ) -> None:
     """Print the places that teams take when the cases are drawn again, and Kendall's tau."""
-    if len(names) < 2:
-        raise VsudaError("--bootstrap", "needs two teams", "give more score files")
     found = ranking.bootstrap(ranking.case_ranks(deciding), resamples, seed)
     places = {name: [float(x) for x in found.places[at]] for at, name in enumerate(names)}
     if as_json:

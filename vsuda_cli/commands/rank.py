@@ -60,6 +60,8 @@ def rank(
             known = ", ".join(MORE_IS_BETTER)
             raise VsudaError(f"--metrics {name}", "cannot rank", f"use some of {known}")
     teams = [team for path in scores for team in read_scores(path)]
+    if bootstrap and len(teams) < 2:
+        raise VsudaError("--bootstrap", "needs two teams", "give more score files")
     tables = join(teams, wanted)
     deciding = {name: table for name, table in tables.items() if metric_of(name) in wanted}
     if not deciding:
