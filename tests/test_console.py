@@ -31,6 +31,18 @@ def test_quiet_silences_words_but_not_errors(capsys: pytest.CaptureFixture[str])
     assert capsys.readouterr().err == "error: a.nii: is wrong; fix it\n"
 
 
+def test_what_is_said_is_one_line_whatever_a_case_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    console.set_up_logging(quiet=False, verbose=0)
+    console.say("new\nline_R: nothing removed")
+    console.fail("new\nline_R: out of memory; use fewer --workers")
+    assert capsys.readouterr().err.splitlines() == [
+        "new\\nline_R: nothing removed",
+        "error: new\\nline_R: out of memory; use fewer --workers",
+    ]
+
+
 def test_loudness_is_what_the_last_call_says(capsys: pytest.CaptureFixture[str]) -> None:
     console.set_up_logging(quiet=True, verbose=0)
     console.set_up_logging(quiet=False, verbose=0)

@@ -56,13 +56,13 @@ class _LineHandler(logging.Handler):
 
 def say(text: str, style: str | None = None) -> None:
     """Say one line to the person at the terminal (stderr), unless --quiet."""
-    err.print(Text(text, style=style or ""))
+    err.print(Text(printable(text), style=style or ""))
 
 
 def fail(text: str) -> None:
-    """Say what is wrong, also with --quiet."""
+    """Say in one line what is wrong, also with --quiet."""
     was_quiet, err.quiet = err.quiet, False
-    err.print(Text("error: ", style="bold red") + Text(text))
+    err.print(Text("error: ", style="bold red") + Text(printable(text)))
     err.quiet = was_quiet
 
 

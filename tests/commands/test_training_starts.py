@@ -77,7 +77,7 @@ def test_a_dry_run_shows_every_setting(capsys: pytest.CaptureFixture[str]) -> No
     dry_run(plan(Path("runs/a"), settings, TrainingOptions()))
     shown = capsys.readouterr()
     assert shown.out == "runs/a\n"
-    assert "epochs = 5" in shown.err
+    assert "epochs = 5" in shown.err.splitlines()
     dry_run(plan(Path("runs/a"), settings, TrainingOptions(as_json=True)))
     shown = capsys.readouterr()
     record = json.loads(shown.out)

@@ -117,7 +117,8 @@ def dry_run(plan: Plan, *inside: Plan) -> None:
     if plan.options.as_json:
         console.emit_json({"run": str(plan.folder), "dry_run": True, "settings": nested})
     else:
-        console.say(tomli_w.dumps(nested).rstrip())
+        for line in tomli_w.dumps(nested).splitlines():
+            console.say(line)
         console.emit_path(plan.folder)
 
 
