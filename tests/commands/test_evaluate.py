@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import vsuda
 from one_command import caller
 
 from vsuda_cli.commands.evaluate import evaluate
@@ -211,6 +212,13 @@ def test_existing_files_dry_run_and_shards(data, tmp_path):
     assert list(scores(path)) == ["absent", "missed", "one"]
     with pytest.raises(VsudaError, match="exists already"):
         call(data / "found", data / "truth", "--csv", path)
+
+
+def test_predictions_may_be_listed_and_help_says_so(data):
+    listed = "".join(f"{path}\n" for path in sorted((data / "found").glob("*_Label.nii.gz")))
+    result = vsuda("evaluate -", data / "truth", stdin=listed)
+    assert result.out == call(data / "found", data / "truth").stdout
+    assert "or - for a list" in vsuda("evaluate --help").out
 
 
 def test_groups_from_a_table_and_from_names(data, tmp_path):

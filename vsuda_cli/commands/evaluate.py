@@ -24,7 +24,9 @@ class ScoreOptions(LogOptions, WorkerOptions):
 
 @expand_options
 def evaluate(
-    predictions: Annotated[str, typer.Argument(help="Folder of <case>_Label, or one file.")],
+    predictions: Annotated[
+        str, typer.Argument(help="Folder of <case>_Label, one file, or - for a list.")
+    ],
     references: Annotated[str, typer.Argument(help="Folder of the true <case>_Label.")],
     options: ScoreOptions,
     csv: Annotated[
