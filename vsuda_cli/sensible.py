@@ -6,8 +6,8 @@ from typing import Any
 
 from vsuda_cli.errors import VsudaError
 
-# Settings that count something of which there must be one, those of which there may be none, and
-# shares.
+# Settings that count something of which there must be one, those of which there may be none, those
+# above 0, and shares.
 _COUNTS = frozenset(
     {
         "batch_size",
@@ -36,7 +36,6 @@ _AMOUNTS = frozenset(
         "steps_per_epoch",
         "fine_tune_epochs",
         "seed",
-        "learning_rate",
         "translation_rate",
         "gradient_clip",
         "pool_size",
@@ -50,6 +49,7 @@ _AMOUNTS = frozenset(
         "augmentation.blur",
     }
 )
+_POSITIVE = frozenset({"learning_rate", "nce_temperature"})
 _SHARES = frozenset(
     {
         "pseudo_confidence",
@@ -81,8 +81,13 @@ def refuse_senseless(flat: Mapping[str, Any]) -> None:
             if not all(number >= least for number in _numbers(value)):
                 problem = f"is not {least} or more"
                 raise VsudaError(f"{key} = {value}", problem, f"give at least {least}")
+        if key in _POSITIVE and not 0 < value < math.inf:
+            raise VsudaError(f"{key} = {value}", "is no number above 0", "give one")
         if key in _SHARES and not 0 <= value <= 1:
             raise VsudaError(f"{key} = {value}", "is no share", "give 0 to 1")
+    kernels = flat.get("unet.kernels", [])
+    if not all(size % 2 for size in _numbers(kernels)):
+        raise VsudaError(f"unet.kernels = {kernels}", "hold even sizes", "give odd ones")
     for low, high in flat.get("structure_ranges", ()):
         if not 0 <= low <= high <= 1:
             problem, remedy = "holds no range of intensities", "give [LOW,HIGH] between 0 and 1"
