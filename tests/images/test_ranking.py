@@ -29,6 +29,29 @@ def test_cases_without_any_value_are_left_out():
         ranking.mean_ranks({"VS_ASSD": distance[:1]})
 
 
+def test_thirds_that_add_up_alike_are_equal():
+    scores = {
+        "VS_ASSD": np.array([[3.0, 1, 2], [3, 1, 2], [3, 2, 1]]),
+        "VS_HD95": np.array([[1.0, 2, 3], [2, 3, 1], [1, 2, 3]]),
+        "VS_Dice": np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3], [0.1, 0.3, 0.2]]),
+    }
+    per_case = ranking.case_ranks(scores)
+    assert np.rint(per_case * 3).tolist() == [[7, 5, 6], [8, 6, 4], [7, 5, 6]]
+    means = ranking.mean_ranks(scores)
+    assert means[1] == means[2] < means[0]
+    # In thirds as in whole numbers: in many resamples the two tie.
+    whole = ranking.bootstrap(np.rint(per_case * 3), 50, seed=0)
+    found = ranking.bootstrap(per_case, 50, seed=0)
+    assert np.array_equal(found.places, whole.places)
+    assert (found.tau_mean, found.tau_low) == (whole.tau_mean, whole.tau_low)
+
+
+def test_wilcoxon_ranks_equal_differences_alike():
+    steps = np.array([[4, 3], [5, 6], [9, 8], [6, 5], [8, 7], [3, 5], [7, 9], [10, 7]])
+    found = ranking.wilcoxon_holm(steps / 3)
+    assert found[0, 1] == ranking.wilcoxon_holm(steps.astype(float))[0, 1]
+
+
 def test_names_of_columns():
     assert ranking.metric_of("intra_meatal_VS_ASSD") == "ASSD"
     assert ranking.structure_of("intra_meatal_VS_ASSD") == "intra_meatal_VS"

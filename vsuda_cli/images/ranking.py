@@ -11,6 +11,8 @@ from vsuda_cli.errors import VsudaError
 
 # Metrics that a ranking can use; True where more is better.
 MORE_IS_BETTER = {"Dice": True, "SurfaceDice": True, "ASSD": False, "HD95": False}
+# Ranks that differ only beyond these are equal: sums of thirds and sixths are not exact.
+DECIMALS = 9
 
 Table = NDArray[np.float64]
 
@@ -52,8 +54,7 @@ def case_ranks(scores: Mapping[str, Table]) -> Table:
 
 def mean_ranks(scores: Mapping[str, Table]) -> NDArray[np.float64]:
     """Return the teams' mean cumulative rank over the cases; the lowest is the winner's."""
-    means: NDArray[np.float64] = case_ranks(scores).mean(axis=0)
-    return means
+    return _mean(case_ranks(scores))
 
 
 def metric_of(column: str) -> str:
@@ -69,10 +70,10 @@ def structure_of(column: str) -> str:
 def bootstrap(per_case: Table, resamples: int, seed: int) -> Stability:
     """Rank resampled cases (with replacement); `per_case` (cases, teams) as case_ranks gives it."""
     generator = np.random.default_rng(seed)
-    whole = per_case.mean(axis=0)
+    whole = _mean(per_case)
     places, taus = [], []
     for _ in range(resamples):
-        drawn = per_case[generator.integers(len(per_case), size=len(per_case))].mean(axis=0)
+        drawn = _mean(per_case[generator.integers(len(per_case), size=len(per_case))])
         places.append(stats.rankdata(drawn, method="min"))
         tau = float(stats.kendalltau(whole, drawn).statistic)
         # Where all tie there is no order that could agree with another one.
@@ -107,5 +108,12 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def _mean(per_case: Table) -> NDArray[np.float64]:
+    means: NDArray[np.float64] = per_case.mean(axis=0).round(DECIMALS)
+    return means
+
+
 def _wilcoxon(differences: NDArray[np.float64]) -> float:
+    # Its test ranks their sizes, and equal ones share a rank.
+    differences = differences.round(DECIMALS)
     return float(stats.wilcoxon(differences).pvalue) if differences.any() else 1.0
