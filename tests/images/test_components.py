@@ -1,6 +1,7 @@
 """The paper's rules of post-processing, in world space, whatever the array's order."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -199,3 +200,15 @@ def test_a_thousand_specks_take_no_time():
     cleaned, removed, _ = clean(labels, np.eye(4), Rules(CLASSES, connectivity=6))
     assert len(removed) > 1000
     assert len(find_components(cleaned == 1, np.eye(4), 6)[1]) == 1
+
+
+def test_specks_far_apart_take_no_memory_beside_their_map():
+    mask = np.zeros((80, 80, 80), dtype=np.bool_)
+    mask[::79, ::79, ::79] = True
+    tracemalloc.start()
+    numbered, found = find_components(mask, AFFINE, 26)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(found) == 8
+    # The numbers of the whole and of the box, and the masks.
+    assert most < 2.5 * numbered.nbytes

@@ -160,12 +160,16 @@ def find_components(
         return numbered, []
     part, count = ndimage.label(mask[box[0]], structure=structure)
     numbered[box[0]] = part
-    sizes = np.bincount(part.ravel(), minlength=count + 1)
-    centres = ndimage.center_of_mass(part > 0, part, range(1, count + 1))
+    # Of a box that specks span, the voxels in components are a small part.
+    places = np.nonzero(part)
+    numbers = part[places]
+    sizes = np.bincount(numbers, minlength=count + 1)
+    sums = [np.bincount(numbers, weights=index, minlength=count + 1) for index in places]
     start = [edge.start for edge in box[0]]
+    centres = np.stack(sums, axis=1)[1:] / sizes[1:, None] + start
     found = [
-        Component(n, int(sizes[n]), transform(affine, np.add([centre], start))[0])
-        for n, centre in enumerate(centres, start=1)
+        Component(n, int(sizes[n]), centre)
+        for n, centre in enumerate(transform(affine, centres), start=1)
     ]
     return numbered, sorted(found, key=lambda component: -component.voxels)
 
