@@ -1,5 +1,7 @@
 """Crops know where they come from by their affine alone."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from any_grid import rigid_affines
@@ -103,6 +105,18 @@ def test_place_back_of_a_crop_elsewhere_changes_nothing():
     affine = np.eye(4)
     affine[0, 3] = 500
     assert place_back(np.ones((2, 2, 2), np.uint8), affine, (4, 4, 4), np.eye(4)).sum() == 0
+
+
+def test_place_back_takes_no_memory_where_nothing_is_labelled():
+    label = np.zeros((90, 80, 70), dtype=np.uint8)
+    label[40:44, 30:36, 66:] = 1
+    tracemalloc.start()
+    back = place_back(label, np.eye(4), label.shape, np.eye(4))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(back, label)
+    assert most < 2 * label.nbytes
+    assert not place_back(np.zeros_like(label), np.eye(4), label.shape, np.eye(4)).any()
 
 
 def test_the_covered_box_holds_all_that_a_crop_changes():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsuda_cli.images.geometry import corners, flip_index, inverse, transform, translation
+from vsuda_cli.images.metrics import joint_box
 from vsuda_cli.images.resampling import resample_to_grid
 
 Affine = NDArray[np.float64]
@@ -94,8 +95,12 @@ def place_back(
     labelled there already stays.
     """
     result = np.zeros(tuple(shape), dtype=np.uint8) if into is None else into.copy()
+    # Structures are a small part, of a whole scan's map above all.
+    box = joint_box(label, label)
+    label, first = label[box], np.array([side.start for side in box], dtype=np.float64)
+    label_affine = label_affine @ translation(first)
     start, size = covered_box(label.shape, label_affine, shape, affine)
-    if 0 in size:
+    if 0 in size or 0 in label.shape:
         return result
     sub_affine = affine @ translation(np.asarray(start, dtype=np.float64))
     placed = resample_to_grid(
