@@ -1,6 +1,7 @@
 """What is read is what was written, and damaged or misleading files are refused."""
 
 import gzip
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -101,6 +102,20 @@ def test_probability_round_trip(tmp_path: Path) -> None:
     # Another reader sees the same values: the scale is in the header, the file is compact.
     np.testing.assert_allclose(nib.load(path).get_fdata(), array, atol=1e-5)
     assert nifti.read_geometry(path).dtype == np.uint16
+
+
+def test_scaled_integers_are_read_without_a_copy_in_double_precision(tmp_path: Path) -> None:
+    path = tmp_path / "a_T2.nii"
+    nifti.save_fractions(path, np.random.default_rng(0).random((60, 50, 40)), AFFINE)
+    expected = np.asarray(nib.load(path).dataobj).astype(np.float32)
+    tracemalloc.start()
+    volume = nifti.load_image(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert np.array_equal(volume.array, expected)
+    assert volume.array.flags.f_contiguous
+    # Two bytes a voxel as stored, four as read, and less than the eight of double precision.
+    assert most < (2 + 4 + 2) * expected.size
 
 
 def test_probability_needs_classes(tmp_path: Path) -> None:
