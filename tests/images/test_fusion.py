@@ -90,6 +90,18 @@ def test_mean():
     assert np.allclose(fusion.mean(models), np.mean(models, axis=0), atol=1e-6)
 
 
+def test_results_lie_in_memory_as_files_do():
+    models = [np.asfortranarray(model(seed)) for seed in (4, 5)]
+    labels = fusion.hard_labels(models[0])
+    for found in (
+        fusion.mean(models),
+        fusion.majority(models),
+        fusion.confidence(models, labels),
+        fusion.disagreement(models, labels),
+    ):
+        assert found.flags.f_contiguous
+
+
 def test_staple_follows_the_reliable_raters():
     pytest.importorskip("SimpleITK")
     truth = np.zeros((12, 12, 12), dtype=np.uint8)
