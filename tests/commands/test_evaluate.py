@@ -307,6 +307,7 @@ def test_wrong_words_are_refused(data, tmp_path):
     same = tmp_path / "x"
     for words, message in (
         (["--assd", "best"], "challenge or pooled"),
+        (["--surface-dice", "inf"], "no tolerance"),
         (["--images", data], "is for the report"),
         (["--viewer"], "is for the report"),
         (["--csv", same, "--json", same], "two outputs"),

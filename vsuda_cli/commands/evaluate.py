@@ -119,6 +119,9 @@ def evaluate(
     console.set_up_logging(options.quiet, options.verbose)
     if assd not in ("challenge", "pooled"):
         raise VsudaError(f"--assd {assd}", "is unknown", "use challenge or pooled")
+    if surface_dice == float("inf"):
+        # JSON has no number for it, and whatever was found would score 1.
+        raise VsudaError("--surface-dice inf", "is no tolerance", "give millimetres")
     if images is not None and report is None:
         raise VsudaError("--images", "is for the report", "give --report FILE.html too")
     if viewer and report is None:
