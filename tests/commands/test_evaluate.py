@@ -241,6 +241,7 @@ def test_groups_from_a_table_and_from_names(data, tmp_path):
         (["--by", "site"], "does not tell its site"),
         (["--by", "age"], "of which table"),
         (["--groups", table, "--by", "colour"], "no column `colour`"),
+        (["--groups", table, "--csv", table, "--force"], "is read as --groups"),
     ):
         with pytest.raises(VsudaError, match=message):
             call(data / "found", data / "truth", *more)

@@ -159,6 +159,7 @@ def test_wrong_words_are_refused(models, tmp_path):
     for words, message in (
         (["--method", "magic"], "unknown"),
         (["--rule", "magic"], "unknown"),
+        (["--rule", "both", "--method", "mean"], "would not be used with --method mean"),
         (["--classes", "VS,VS"], "different names"),
     ):
         with pytest.raises(VsudaError, match=message):

@@ -214,6 +214,7 @@ def test_an_ear_whose_labels_the_other_has_already_is_no_error(data):
 def test_wrong_words_are_refused(data):
     for words, message in (
         (["--connectivity", 7], "use 6, 18 or 26"),
+        (["--no-height-rule", "--max-above-mm", 3], "would not be used with --no-height-rule"),
         (["--classes", "a,b"], "use --no-height-rule"),
         (["--classes", "a,b", "--no-height-rule", "--max-distance-mm", 8], "of distance is about"),
         (["--classes", "a,b", "--no-height-rule", "--one-sided"], "lacks VS, which --one-sided"),

@@ -136,6 +136,8 @@ def evaluate(
         raise VsudaError(existing[0], "exists already", "use --force")
     if len({path.resolve() for path in outputs}) < len(outputs):
         raise VsudaError(outputs[0], "is named for two outputs", "give different files")
+    if groups is not None and groups.resolve() in {path.resolve() for path in outputs}:
+        raise VsudaError(groups, "is read as --groups, and would be replaced", "give another file")
     names = parse_classes(classes)
     measures = Measures(names, assd == "pooled", hd95, volume, surface_dice, detection)
     pairs = find_pairs(predictions, references, images)

@@ -27,14 +27,15 @@ def fuse(
         typer.Option("--method", metavar="confident-learning|majority|mean|staple", help="How."),
     ] = "confident-learning",
     rule: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--rule",
             metavar="prune_by_noise_rate|prune_by_class|both|confident_learning|"
             "low_normalized_margin|low_self_confidence",
             help="Which labels confident learning doubts.",
+            show_default="prune_by_noise_rate",
         ),
-    ] = "prune_by_noise_rate",
+    ] = None,
     uncertainty: Annotated[
         bool,
         typer.Option(
@@ -65,6 +66,10 @@ def fuse(
     from vsuda_cli.io.cases import find_probabilities, output_path, refuse_same_folder
 
     console.set_up_logging(options.quiet, options.verbose)
+    if rule is not None and method != METHODS[0]:
+        problem, remedy = f"would not be used with --method {method}", "leave it away"
+        raise VsudaError(f"--rule {rule}", problem, remedy)
+    rule = rule or RULES[0]
     for option, value, known in (("--method", method, METHODS), ("--rule", rule, RULES)):
         if value not in known:
             raise VsudaError(f"{option} {value}", "is unknown", f"use one of {', '.join(known)}")

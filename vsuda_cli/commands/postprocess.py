@@ -118,6 +118,9 @@ def postprocess(
         if max_distance_mm is not None:
             problem, remedy = f"{lacks} distance is about", "leave --max-distance-mm away"
             raise VsudaError(f"--classes {classes}", problem, remedy)
+    if max_above_mm is not None and not height_rule:
+        problem = "would not be used with --no-height-rule"
+        raise VsudaError("--max-above-mm", problem, "leave one of them away")
     if snap and like is None:
         raise VsudaError("--snap", "needs the scans' images", "give their folder as --like")
     for option, given in (("--one-sided", one_sided), ("--fill-cysts", fill_cysts)):
