@@ -66,8 +66,12 @@ def make_template(array: NDArray[np.float32], affine: Affine) -> Template:
     """Prepare a volume (canonical axis order) for registration.
 
     Borders without a signal, as of an atlas that is padded to hold its region, are cut off: volumes
-    and middles, by which the search goes, are those of the anatomy.
+    and middles, by which the search goes, are those of the anatomy. Where there are negative values
+    the lowest one is without a signal, if more voxels have it than 0.
     """
+    lowest = array.min()
+    if lowest < 0 and np.count_nonzero(array == lowest) > np.count_nonzero(array == 0):
+        array = array - lowest
     signal = array != 0
     if signal.any():
         box = ndimage.find_objects(signal.astype(np.uint8))[0]
