@@ -216,7 +216,7 @@ def test_transforms_of_an_earlier_call_cut_the_same_in_its_place(
             lambda record: record["sides"]["R"].update(
                 scan_to_atlas_ras_mm=[[1, 0, 0, 500], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]
             ),
-            "of the ear's region lies in the field of view",
+            "of the region of ear R lies in the field of view",
         ),
         (None, "does not exist"),
     ],

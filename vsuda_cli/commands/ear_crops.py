@@ -35,7 +35,8 @@ from vsuda_cli.io.nifti import (
 )
 
 SIDES = {"both": (ears.RIGHT, ears.LEFT), "right": (ears.RIGHT,), "left": (ears.LEFT,)}
-# The least share of the region that must lie in the field of view: an ear is in its middle.
+# The least share of the region that must lie in the field of view: an ear is in its middle. A slab
+# may be thinner than the region and show the ear nonetheless: no more than its thickness counts.
 LEAST_IN_VIEW = 0.4
 
 
@@ -199,16 +200,17 @@ def _refuse_outside(
     affine: Affine,
     atlas: Atlas,
 ) -> None:
-    for registration in found.values():
+    for side, registration in found.items():
         index = transform(inverse(affine), _roi_in_scan(atlas, registration))
         low, high = index.min(axis=0), index.max(axis=0)
         inside = np.clip(np.minimum(high, np.array(shape) - 0.5) - np.maximum(low, -0.5), 0, None)
-        share = float(np.prod(inside / (high - low)))
+        share = float(np.prod(inside / np.minimum(high - low, shape)))
         if share < LEAST_IN_VIEW:
             raise VsudaError(
                 where,
-                f"only {100 * share:.0f} % of the ear's region lies in the field of view",
-                "look at the scan: it does not show the ear, or the registration went astray",
+                f"only {100 * share:.0f} % of the region of ear {side} lies in the field of view",
+                "look at the scan: it does not show that ear (vsuda crop --side cuts out the other "
+                "one), or the registration went astray",
             )
 
 
