@@ -17,6 +17,10 @@ from vsuda_cli.io.nifti import Geometry, Volume, same_grid
 
 # Similarities below this share of the median are worth a look.
 OUTLIER_SHARE = 0.6
+# Below this most registrations of real heads were wrong, also where all of a call are alike: scans
+# turned by 30 degrees or by half a turn. Right ones reach more between contrasts, too, but for some
+# whole heads in the atlas of a slab.
+DOUBTFUL_SIMILARITY = 0.05
 # No head is so many times smaller than another one in each direction: it would be no transform.
 SMALLEST_SCALING = 1e-3
 
@@ -103,17 +107,22 @@ def read_record(
 
 
 def outliers(results: Mapping[str, JobResult]) -> list[str]:
-    """Return a line for each ear whose similarity is far below what the call's others reached."""
+    """Return a line for each ear that may lie elsewhere.
+
+    Its similarity is far below what the call's others reached, or below what can be trusted. Cases
+    whose records have no sides are passed over.
+    """
     reached = [
         (case, side, float(one["similarity"]))
         for case, result in sorted(results.items())
-        for side, one in result.record["sides"].items()
+        for side, one in result.record.get("sides", {}).items()
     ]
-    if not reached:
-        return []
-    usual = float(np.median([value for *_, value in reached]))
-    return [
-        f"{case}: look at side {side}: similarity {value:.3f}, others reach {usual:.3f}"
-        for case, side, value in reached
-        if value < OUTLIER_SHARE * usual
-    ]
+    usual = float(np.median([value for *_, value in reached])) if reached else 0.0
+    lines = []
+    for case, side, value in reached:
+        found = f"{case}: look at side {side}: similarity {value:.3f}"
+        if value < OUTLIER_SHARE * usual:
+            lines.append(f"{found}, others reach {usual:.3f}")
+        elif value < DOUBTFUL_SIMILARITY:
+            lines.append(f"{found}, right ones mostly exceed {DOUBTFUL_SIMILARITY}")
+    return lines
