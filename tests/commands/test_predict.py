@@ -12,6 +12,7 @@ from one_command import caller
 from synthetic_head import RIGHT_MM, TUMOUR_MM, head
 from tiny_runs import SEGMENTATION, save_images, segmenter_run, translator_run
 
+from vsuda_cli.commands import crop_records
 from vsuda_cli.commands.crop import crop
 from vsuda_cli.commands.postprocess import postprocess
 from vsuda_cli.commands.predict import predict
@@ -289,6 +290,16 @@ def test_one_command_segments_a_scan(scans, tmp_path):
     assert np.allclose(maps.sum(axis=-1), 1, atol=1e-4)
     assert (maps.argmax(axis=-1) == found.array).mean() > 0.9999
     assert (maps[0, 0, 0] == (1, 0, 0)).all()
+
+
+def test_a_scan_that_hardly_resembles_the_atlas_is_named(scans, tmp_path, monkeypatch):
+    folder, atlas = scans
+    monkeypatch.setattr(crop_records, "DOUBTFUL_SIMILARITY", 0.99)
+    result = call(folder / "run", folder / "scans", tmp_path, *atlas, "--json")
+    sides = json.loads(result.stdout)["sides"]
+    for side in ("R", "L"):
+        line = f"a: look at side {side}: similarity {sides[side]['similarity']:.3f}"
+        assert line in result.stderr.replace("\n", " ")
 
 
 def test_whole_scans_need_an_atlas_and_crops_do_not(scans, tmp_path):

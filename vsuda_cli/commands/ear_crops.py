@@ -140,19 +140,28 @@ def crop_case(
     return JobResult(tuple(written), {**record, "seconds": seconds}, notes)
 
 
-def cut_ears(scan: Volume, settings: CropSettings) -> dict[str, tuple[NDArray[np.float32], Affine]]:
-    """Return a scan's crops (X, Y, Z) by side with their affines, as crop_case writes them.
+@dataclass(frozen=True)
+class EarCrop:
+    """An ear cut out of a scan (X, Y, Z), its affine, and how alike scan and atlas are there."""
+
+    array: NDArray[np.float32]
+    affine: Affine
+    similarity: float
+
+
+def cut_ears(scan: Volume, settings: CropSettings) -> dict[str, EarCrop]:
+    """Return a scan's crops by side, as crop_case writes them.
 
     Raises VsudaError if the registration failed.
     """
     atlas = load_atlas(settings.atlas, settings.roi)
     array, affine = cropping.to_canonical(scan.array, scan.affine)
-    found = _register(scan.path, array, affine, atlas, settings.sides)
-    ears_mm = {side: _roi_in_scan(atlas, one) for side, one in found.items()}
-    return {
-        side: _cut_ear(array, affine, None, roi_mm, side, settings)[:2]
-        for side, roi_mm in ears_mm.items()
-    }
+    crops = {}
+    for side, one in _register(scan.path, array, affine, atlas, settings.sides).items():
+        roi_mm = _roi_in_scan(atlas, one)
+        crop, crop_affine, _ = _cut_ear(array, affine, None, roi_mm, side, settings)
+        crops[side] = EarCrop(crop, crop_affine, one.similarity)
+    return crops
 
 
 def _register(

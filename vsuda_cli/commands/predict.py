@@ -80,6 +80,7 @@ def predict(
     Example: vsuda predict runs/mt crops/target_validation predictions --probabilities
     """
     from vsuda_cli.commands import predicting
+    from vsuda_cli.commands.crop_records import outliers
     from vsuda_cli.commands.prediction_report import check_report, report_predictions
     from vsuda_cli.commands.running import (
         device_threads,
@@ -121,6 +122,8 @@ def predict(
         jobs.append(Job(case.case, outputs, (case, outputs), siblings))
     stages, threads = recipe.stages(segmenter), device_threads(segmenter.device.type)
     outcome = run_on_device("Predicting", jobs, stages, recipe, options, threads)
+    for line in outliers(outcome.results):
+        console.say(line)
     scans, labels = {c.case: c.path for c in chosen}, {job.case: job.outputs[0] for job in jobs}
     if not options.dry_run:
         report_predictions(report, scans, labels, outcome, segmenter.settings.classes)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -73,12 +74,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An image's grid, and its parts."""
+    """An image's grid, and its parts; of a whole scan also how alike it is to the atlas, by ear."""
 
     shape: Shape
     affine: Affine
     parts: tuple[Part, ...]
-    is_scan: bool
+    similarities: dict[str, float] | None
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,14 @@ def load(segmenter: Segmenter, crops: CropSettings | None, image: CaseFile) -> L
     """Load and preprocess one image; with `crops`, the two ears of a whole scan."""
     volume = load_image(image.path)
     grids = [(volume.array, volume.affine)]
-    is_scan = crops is not None and not is_crop(image.case)
-    if crops is not None and is_scan:
-        grids = list(cut_ears(volume, crops).values())
+    similarities = None
+    if crops is not None and not is_crop(image.case):
+        ears = cut_ears(volume, crops)
+        grids = [(ear.array, ear.affine) for ear in ears.values()]
+        similarities = {side: ear.similarity for side, ear in ears.items()}
     parts = tuple(Part(segmenter.prepare(a, affine, image.path), affine) for a, affine in grids)
     shape = (volume.shape[0], volume.shape[1], volume.shape[2])
-    return Loaded(shape, volume.affine, parts, is_scan)
+    return Loaded(shape, volume.affine, parts, similarities)
 
 
 def compute(
@@ -150,17 +153,21 @@ def save(
 ) -> JobResult:
     """Write the label map and, if there is a second output, the probabilities, on the image's grid.
 
-    `runs` are the epochs used, by run.
+    `runs` are the epochs used, by run. The record of a whole scan holds its ears' similarities.
     """
     loaded, parts = computed
     found = [part.fetched() for part in parts]
     label, probability = found[0].label, found[0].probability
-    if loaded.is_scan:
+    record: dict[str, Any] = {"runs": runs}
+    if loaded.similarities is not None:
         label, probability = merge(found, loaded.shape, loaded.affine)
+        record["sides"] = {
+            side: {"similarity": value} for side, value in loaded.similarities.items()
+        }
     if probability is not None:
         save_fractions(outputs[1], probability, loaded.affine)
     save_label(outputs[0], label, loaded.affine)
-    return JobResult(outputs, {"runs": runs})
+    return JobResult(outputs, record)
 
 
 def merge(
