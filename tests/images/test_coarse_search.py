@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 from synthetic_head import RIGHT_MM, head
 
 from vsuda_cli.images.coarse_search import distance_mm, improve, rank_starts
@@ -43,3 +44,9 @@ def test_size_stays_that_of_a_head(atlas):
     grown[:3, :3] *= 3
     found, _ = improve(coarse(image, grown), atlas, np.eye(4))
     assert 0.8 < np.cbrt(np.linalg.det(found[:3, :3])) < 1.25
+
+
+def test_starts_are_turned_as_told(atlas):
+    for start in rank_starts(atlas, atlas, (25.0,)):
+        turned, _, _ = Rotation.from_matrix(start[:3, :3]).as_euler("zyx", degrees=True)
+        assert turned == pytest.approx(25)

@@ -6,6 +6,8 @@ from scipy.spatial.transform import Rotation
 from synthetic_head import LEFT_MM, RIGHT_MM, SHAPE, head
 
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.images import registration
+from vsuda_cli.images.coarse_search import rank_starts
 from vsuda_cli.images.geometry import transform, translation
 from vsuda_cli.images.registration import (
     implausible,
@@ -89,6 +91,17 @@ def test_a_thin_slab_and_a_whole_head(atlas, swap):
     scan, template = (atlas, slab) if swap else (slab, atlas)
     found = register_right("slab", scan, template)
     assert error_mm(found.to_atlas, np.eye(4), RIGHT_MM) < 5
+
+
+def test_starts_turned_to_the_side_are_tried_where_the_others_fail(atlas, monkeypatch):
+    def without_straight_ones(fixed, moving, turns_degrees=(0.0,)):
+        return [] if turns_degrees == (0.0,) else rank_starts(fixed, moving, turns_degrees)
+
+    monkeypatch.setattr(registration, "rank_starts", without_straight_ones)
+    move = moved_by((0, 0, 30), (4, 6, 0))
+    image, _, affine = head("T2", move, seed=6)
+    found = register_right("a", make_template(image, affine), atlas)
+    assert error_mm(found.to_atlas, move, RIGHT_MM) < 5
 
 
 def test_the_left_ear_can_be_found_alone(atlas):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.images.registration import Registration
+from vsuda_cli.images.registration import DOUBTFUL_SIMILARITY, Registration
 from vsuda_cli.io import atomic
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile
@@ -17,10 +17,6 @@ from vsuda_cli.io.nifti import Geometry, Volume, same_grid
 
 # Similarities below this share of the median are worth a look.
 OUTLIER_SHARE = 0.6
-# Below this most registrations of real heads were wrong, also where all of a call are alike: scans
-# turned by 30 degrees or by half a turn. Right ones reach more between contrasts, too, but for some
-# whole heads in the atlas of a slab.
-DOUBTFUL_SIMILARITY = 0.05
 # No head is so many times smaller than another one in each direction: it would be no transform.
 SMALLEST_SCALING = 1e-3
 

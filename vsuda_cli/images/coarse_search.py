@@ -1,6 +1,7 @@
 """The rough place of one head in another: many starts, each improved on coarse grids."""
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from vsuda_cli.images.similarity import Level, similarity
 START_HEIGHTS_MM = (-60.0, -48.0, -36.0, -24.0, -12.0, 0.0, 12.0, 24.0, 36.0, 48.0, 60.0)
 START_DEPTHS_MM = (-16.0, 0.0, 16.0)
 START_NODS_DEGREES = (-20.0, 0.0, 20.0)
+# Turns to the side, tried where the others end in nothing to be trusted: few lie so in a scanner.
+SIDEWAYS_TURNS_DEGREES = (-25.0, 25.0)
 # How many of them are improved, and how far apart their volumes' middles must be.
 MOST_STARTS = 5
 START_DISTANCE_MM = 10.0
@@ -24,17 +27,20 @@ LARGEST_GROWTH_PERCENT = 20.0
 ROUNDS = 6
 
 
-def rank_starts(fixed: Level, moving: Level) -> list[Affine]:
+def rank_starts(
+    fixed: Level, moving: Level, turns_degrees: Sequence[float] = (0.0,)
+) -> list[Affine]:
     """Return the starts (4x4, fixed world to moving world) of highest similarity, best first.
 
-    At most MOST_STARTS, and only such that the volumes overlap.
+    At most MOST_STARTS, and only such that the volumes overlap. `turns_degrees` are turns to the
+    side, about the vertical.
     """
     scored = []
-    for height, depth, nod in itertools.product(
-        START_HEIGHTS_MM, START_DEPTHS_MM, START_NODS_DEGREES
+    for height, depth, nod, turn in itertools.product(
+        START_HEIGHTS_MM, START_DEPTHS_MM, START_NODS_DEGREES, turns_degrees
     ):
         start = np.eye(4)
-        start[:3, :3] = Rotation.from_euler("x", nod, degrees=True).as_matrix()
+        start[:3, :3] = Rotation.from_euler("xz", (nod, turn), degrees=True).as_matrix()
         goal = moving.mass_centre_mm + np.array((0.0, depth, height))
         start[:3, 3] = goal - start[:3, :3] @ fixed.mass_centre_mm
         scored.append((similarity(fixed, moving, start), start))

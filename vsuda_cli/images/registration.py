@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.affine_search import refine
-from vsuda_cli.images.coarse_search import improve, rank_starts
+from vsuda_cli.images.coarse_search import SIDEWAYS_TURNS_DEGREES, improve, rank_starts
 from vsuda_cli.images.cropping import cut_box
 from vsuda_cli.images.geometry import Affine, inverse, reflection
 from vsuda_cli.images.similarity import Level, make_level, similarity
@@ -38,6 +38,10 @@ LARGEST_ROTATION_DEGREES = 40.0
 # too.
 LEAST_SIMILARITY = 0.03
 GOOD_SIMILARITY = 0.1
+# Below this most registrations of real heads were wrong, also where all of a call are alike: scans
+# turned by 30 degrees or by half a turn. Right ones reach more between contrasts, too, but for some
+# whole heads in the atlas of a slab.
+DOUBTFUL_SIMILARITY = 0.05
 # The second ear must come out nearly as alike as the first.
 LEAST_SHARE_OF_FIRST = 0.8
 
@@ -89,27 +93,14 @@ def mirror_template(scan: Template) -> tuple[Template, Affine]:
 def register_right(where: object, scan: Template, atlas: Template) -> Registration:
     """Register a scan to the atlas, right ear on right ear.
 
-    The most promising starts are improved on coarse grids; the best goes on to an affine
-    optimisation, and the next ones too as long as none has become good. Raises VsudaError if none
-    ends in a plausible transform with enough similarity.
+    Where that ends in nothing to be trusted, starts turned to the side are tried too. Raises
+    VsudaError if none ends in a plausible transform with enough similarity.
     """
-    starts = rank_starts(scan.coarse, atlas.coarse)
-    rough = [improve(scan.coarse, atlas.coarse, start) for start in starts]
-    numbered = sorted(enumerate(rough, 1), key=lambda item: -item[1][1])
-    best: Registration | None = None
-    uniform = np.ptp(scan.coarse.array) == 0
-    reason = "all its voxels have the same value" if uniform else "no start overlaps the atlas"
-    for number, (start, rough_value) in numbered[:MOST_REFINED]:
-        if rough_value < LEAST_SIMILARITY:
-            reason = f"the similarity is {rough_value:.3f}, below {LEAST_SIMILARITY}"
-            break
-        found, problem = _refine(scan, atlas, start, f"start {number}", ITERATIONS)
-        reason = problem or reason
-        logger.debug("%s: %s: similarity %.3f", where, found.start, found.similarity)
-        if problem is None and (best is None or found.similarity > best.similarity):
-            best = found
-        if best is not None and best.similarity >= GOOD_SIMILARITY:
-            return best
+    best, reason = _search(where, scan, atlas, (0.0,))
+    if best is None or best.similarity < DOUBTFUL_SIMILARITY:
+        turned, _ = _search(where, scan, atlas, SIDEWAYS_TURNS_DEGREES)
+        found = [one for one in (best, turned) if one is not None]
+        best = max(found, key=lambda one: one.similarity, default=None)
     if best is None:
         raise VsudaError(
             where,
@@ -154,6 +145,34 @@ def implausible(matrix: Affine, value: float) -> str | None:
     if value < LEAST_SIMILARITY:
         return f"the similarity is {value:.3f}, below {LEAST_SIMILARITY}"
     return None
+
+
+def _search(
+    where: object, scan: Template, atlas: Template, turns_degrees: tuple[float, ...]
+) -> tuple[Registration | None, str]:
+    """Return the most alike plausible transform, None if there is none, and why.
+
+    The most promising starts are improved on coarse grids; the best goes on to an affine
+    optimisation, and the next ones too as long as none has become good.
+    """
+    starts = rank_starts(scan.coarse, atlas.coarse, turns_degrees)
+    rough = [improve(scan.coarse, atlas.coarse, start) for start in starts]
+    numbered = sorted(enumerate(rough, 1), key=lambda item: -item[1][1])
+    best: Registration | None = None
+    uniform = np.ptp(scan.coarse.array) == 0
+    reason = "all its voxels have the same value" if uniform else "no start overlaps the atlas"
+    for number, (start, rough_value) in numbered[:MOST_REFINED]:
+        if rough_value < LEAST_SIMILARITY:
+            reason = f"the similarity is {rough_value:.3f}, below {LEAST_SIMILARITY}"
+            break
+        found, problem = _refine(scan, atlas, start, f"start {number}", ITERATIONS)
+        reason = problem or reason
+        logger.debug("%s: %s: similarity %.3f", where, found.start, found.similarity)
+        if problem is None and (best is None or found.similarity > best.similarity):
+            best = found
+        if best is not None and best.similarity >= GOOD_SIMILARITY:
+            break
+    return best, reason
 
 
 def _refine(
