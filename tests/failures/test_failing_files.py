@@ -38,8 +38,8 @@ import numpy as np
 import pytest
 from synthetic_head import RIGHT_MM, head
 
+from vsuda_cli.commands.cleaning import clean_case
 from vsuda_cli.commands.ear_crops import CropSettings, crop_case
-from vsuda_cli.commands.postprocess import clean_case
 from vsuda_cli.commands.scoring import Measures, find_pairs, score_case
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.components import Rules
