@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from without_plots import without_plots
 
 from vsuda_cli.io.nifti import save_image, save_label
 
@@ -50,6 +51,7 @@ STILL = [
 IMPORTED = [
     *("torch", "torch._inductor", "PIL.PngImagePlugin", "vsuda_cli.cli", "vsuda_cli.inference"),
     *("vsuda_cli.training.cutseg", "vsuda_cli.training.cyclegan", "vsuda_cli.training.engine"),
+    "vsuda_cli.report.run_page",
 ]
 # Every training command with its inputs; words in capitals are folders of earlier runs.
 LINES = {
@@ -166,7 +168,8 @@ def _vsuda(command_line: list[str], log: str, die_at: int, environment: dict[str
     sys.argv = ["vsuda", *command_line]
     from vsuda_cli.cli import main
 
-    main()
+    with without_plots():
+        main()
 
 
 def wait_for_an_epoch(folder: Path, process: BaseProcess) -> None:

@@ -9,6 +9,8 @@ from command_line import Result, contents, vsuda
 from safetensors.numpy import load_file
 from synthetic_crops import SEGMENTER, TRANSLATOR, save_crops
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 WEIGHTS = "checkpoints/epoch-0001.safetensors"
 # Fine-tuning takes two epochs, and is validated after the last one only.
 TUNED = "fine-tuned/checkpoints/epoch-0002.safetensors"

@@ -13,6 +13,8 @@ from synthetic_crops import SEGMENTER, save_crops
 
 from vsuda_cli.training import segmenter
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 WEIGHTS = "checkpoints/epoch-0001.safetensors"
 
 

@@ -225,6 +225,7 @@ def test_an_image_that_fails_in_one_process_ends_no_other(data, tmp_path):
     assert len(contents(tmp_path / "out")) == 1
 
 
+@pytest.mark.usefixtures("plain_pages")
 def test_training_tells_whether_it_saw_crops(tmp_path):
     quick = ["--preset", "small", "--epochs", 1, "--set", "steps_per_epoch=1"]
     quick += ["--set", "validation_fraction=0", "--set", "patch_size=[16,16,8]"]

@@ -16,6 +16,8 @@ from torch import Tensor
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.segmentation import Segmentation
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 WEIGHTS = "checkpoints/epoch-0001.safetensors"
 
 

@@ -19,6 +19,8 @@ from vsuda_cli.training.lesions import find_lesions, whole_lesions
 from vsuda_cli.training.run import Run
 from vsuda_cli.training.transplant import transplant_lesions
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -32,6 +32,8 @@ from vsuda_cli.training.precision import choose_device
 from vsuda_cli.training.translation import build_generator
 from vsuda_cli.translating import load_translator
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 AFFINE = np.diag([0.9, 0.8, 1.6, 1.0])
 
 

@@ -9,6 +9,8 @@ from command_line import contents, vsuda
 from safetensors import safe_open
 from synthetic_crops import TRANSLATOR, save_crops
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:

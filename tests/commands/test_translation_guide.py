@@ -9,6 +9,8 @@ from synthetic_crops import SEGMENTER, TRANSLATOR, save_crops
 
 from vsuda_cli.training.run import Run
 
+pytestmark = pytest.mark.usefixtures("plain_pages")
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
