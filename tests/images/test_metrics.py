@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
+from scipy.spatial.distance import cdist
 
 from vsuda_cli.images import metrics
 from vsuda_cli.images.metrics import score_structure
@@ -77,6 +79,33 @@ def test_scores_do_not_change_in_the_joint_box():
             assert whole == pytest.approx(cut, abs=1e-12)
 
 
+def test_surfaces_and_distances_are_those_of_their_plain_definition():
+    for prediction in masks().values():
+        edge = prediction & ~ndimage.binary_erosion(prediction)
+        assert np.array_equal(metrics.surface_voxels(prediction), np.argwhere(edge))
+    ball, noise = masks()["ball"], masks()["noise"]
+    here, there = (np.argwhere(m & ~ndimage.binary_erosion(m)) * SPACING for m in (ball, noise))
+    table = cdist(here, there)
+    found = metrics.surfaces(ball, noise, SPACING)
+    assert np.allclose(found.to_reference, table.min(axis=1))
+    assert np.allclose(found.to_prediction, table.min(axis=0))
+
+
+@pytest.mark.parametrize("per_point", [0, 1e9], ids=["tree", "transform"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_neither_the_order_of_memory_nor_the_way_of_searching_matters(
+    order, per_point, monkeypatch
+):
+    pairs = [("ball", "shifted"), ("noise", "corner"), ("last", "far"), ("sheet", "hollow")]
+    options = {"with_hd95": True, "tolerance_mm": 1.0}
+    for names in pairs:
+        wanted = score_structure(*(masks()[name] for name in names), SPACING, **options)
+        turned = [np.array(masks()[name], order=order) for name in names]
+        with monkeypatch.context() as patch:
+            patch.setattr(metrics, "BOX_VOXELS_PER_POINT", per_point)
+            assert score_structure(*turned, SPACING, **options) == pytest.approx(wanted)
+
+
 def test_joint_box_has_a_voxel_of_rim_inside_the_image():
     a, b = np.zeros((10, 10, 10), dtype=np.uint8), np.zeros((10, 10, 10), dtype=np.uint8)
     a[3, 4, 0], b[5, 9, 2] = 1, 2
@@ -97,14 +126,17 @@ def test_conventions_of_empty_masks():
     assert both["Volume"] == both["VolumeError"] == 0
 
 
-def test_challenge_and_pooled_assd_by_hand():
+def test_the_challenges_metrics_and_others_by_hand():
     line = (9, 1, 1)
     prediction, reference = box(line, (0, 1), (0, 1), (0, 1)), box(line, (0, 5), (0, 1), (0, 1))
     # Towards the reference: 0. Back: 0 to 4 voxels of 0.5 mm. In one row all voxels are surface.
     found = metrics.surfaces(prediction, reference, np.array([0.5, 1, 1]))
     assert found.to_reference.tolist() == [0]
     assert sorted(found.to_prediction.tolist()) == [0, 0.5, 1, 1.5, 2]
+    assert metrics.dice(prediction, reference) == pytest.approx(2 * 1 / (1 + 5))
     assert metrics.assd(found) == pytest.approx(0.5)
+    one = score_structure(prediction, reference, np.array([0.5, 1, 1]))
+    assert one == pytest.approx({"Dice": 1 / 3, "ASSD": 0.5})
     assert metrics.assd(found, pooled=True) == pytest.approx(5 / 6)
     assert metrics.hd95(found) == pytest.approx(1.9)
     assert metrics.surface_dice(found, 1.0) == pytest.approx(4 / 6)
@@ -154,6 +186,7 @@ def test_components_found_missed_and_false():
     corner = box(shape, (0, 1), (0, 1), (0, 1)) | box(shape, (1, 2), (1, 2), (1, 2))
     assert metrics.detections(corner, corner) == {"Found": 1, "Missed": 0, "False": 0}
     nothing = np.zeros(shape, dtype=np.bool_)
+    assert metrics.detections(corner, nothing) == {"Found": 0, "Missed": 0, "False": 1}
     assert metrics.detections(nothing, reference) == {"Found": 0, "Missed": 2, "False": 0}
     assert metrics.detections(prediction, nothing) == {"Found": 0, "Missed": 0, "False": 2}
     assert metrics.detections(nothing, nothing) == {"Found": 0, "Missed": 0, "False": 0}
