@@ -60,6 +60,17 @@ def test_a_ramp_stays_a_ramp_in_the_world(spacing):
     assert np.allclose(new[inner], expected[inner], atol=0.05)
 
 
+@pytest.mark.parametrize("spacing_mm", [0.4, 0.625])
+def test_cubic_convolution_keeps_a_parabola(spacing_mm):
+    # What sets a = -1/2 apart from other cubic kernels (Keys 1981): it is exact to second order.
+    x = np.arange(40, dtype=np.float32)
+    parabola = np.broadcast_to((x**2)[:, None, None], (40, 3, 2)).copy()
+    new, affine = resample_image(parabola, np.eye(4), (spacing_mm, 1.0, 1.0))
+    where = np.arange(new.shape[0]) * spacing_mm + affine[0, 3]
+    inner = slice(6, -6)
+    assert np.allclose(new[inner, 1, 1], where[inner] ** 2, rtol=1e-5)
+
+
 def test_downsampling_does_not_alias():
     stripes = np.zeros((64, 8, 8), dtype=np.float32)
     stripes[::2] = 1
@@ -87,6 +98,31 @@ def test_labels_keep_their_volume_and_values():
         assert after == pytest.approx(before, rel=0.06)
 
 
+def test_a_spacing_that_gives_as_many_voxels_moves_them_all_the_same():
+    ramp = np.broadcast_to(np.arange(3, dtype=np.float32)[:, None, None], (3, 2, 2)).copy()
+    new, affine = resample_image(ramp, np.eye(4), (0.9, 1.0, 1.0))
+    assert new.shape == ramp.shape
+    assert affine[0, 3] == pytest.approx(0.1)
+    # Keys' weights at 0.1 are 0.0685 of the next voxel and -0.0045 of the one after it; beyond the
+    # border the first one is repeated.
+    lowest = 0.0685 - 2 * 0.0045
+    assert new[:, 0, 0].tolist() == pytest.approx([lowest, 1, 2 - lowest], abs=1e-5)
+
+
+def test_an_empty_label_map_stays_empty():
+    new, _ = resample_label(np.zeros((4, 5, 6), np.uint8), np.eye(4), (0.5, 1.0, 2.0))
+    assert new.shape == (8, 5, 3)
+    assert not new.any()
+
+
+def test_a_tie_of_labels_stays_with_the_smaller_one():
+    label = np.zeros((4, 3, 3), dtype=np.uint8)
+    label[:2], label[2:] = 2, 1
+    # The new middle voxel's centre lies between the two.
+    new, _ = resample_label(label, np.eye(4), (4 / 5, 1.0, 1.0))
+    assert new[:, 1, 1].tolist() == [2, 2, 1, 1, 1]
+
+
 def test_to_grid_and_back_by_nearest_is_exact():
     label = np.random.default_rng(2).integers(0, 3, (9, 8, 7)).astype(np.float32)
     turned = np.ascontiguousarray(label.transpose(2, 0, 1)[::-1])
@@ -101,8 +137,8 @@ def test_to_grid_continues_half_a_voxel_and_fills_beyond():
     image = np.ones((4, 4, 4), dtype=np.float32)
     grid = np.diag([0.5, 1, 1, 1.0])
     grid[0, 3] = -1.0
-    found = resample_to_grid(image, np.eye(4), (6, 4, 4), grid, order=1, fill=-3)
-    assert found[:, 0, 0].tolist() == [-3, 1, 1, 1, 1, 1]
+    found = resample_to_grid(image, np.eye(4), (11, 4, 4), grid, order=1, fill=-3)
+    assert found[:, 0, 0].tolist() == [-3, *[1] * 9, -3]
 
 
 @pytest.mark.parametrize("spacing", [(0, 1, 1), (1, -1, 1), (1, np.nan, 1), (1, 1)])
