@@ -53,6 +53,8 @@ def test_the_default_limit_is_15_voxels_of_the_papers_grid(above_mm, stays):
     labels[1, 1, 2], labels[1, 1, 2 + above_mm] = 2, 1
     cleaned, _, _ = clean(labels, np.eye(4), Rules(CLASSES))
     assert (cleaned == 1).any() == stays
+    just, _, _ = clean(labels, np.eye(4), Rules(CLASSES, max_above_mm=above_mm))
+    assert (just == 1).any()
 
 
 def test_without_the_rule_the_largest_wins():
@@ -68,6 +70,9 @@ def test_no_cochlea_is_said_and_the_rule_skipped():
     assert (cleaned == 1).sum() == 48
     assert remarks == ["no cochlea, the rule of height is skipped"]
     assert clean(np.zeros_like(labels), AFFINE, Rules(CLASSES))[1:] == ([], [])
+    # Where there is no tumour either there is nothing to skip.
+    canal = np.where(labels == 1, 3, 0).astype(np.uint8)
+    assert clean(canal, AFFINE, Rules((*CLASSES, "canal")))[2] == []
 
 
 @pytest.mark.parametrize("angle", [0, 40])
@@ -141,6 +146,9 @@ def test_smallest_size_and_no_largest():
     assert [(one.structure, one.rule, one.voxels) for one in removed] == [
         ("cochlea", "smallest", 8)
     ]
+    # What is too small is so whether or not there is a larger one.
+    _, removed, _ = clean(ear(), AFFINE, Rules(CLASSES, max_above_mm=None, smallest_mm3=12))
+    assert [one.rule for one in removed] == ["smallest", "smallest"]
 
 
 def test_holes_are_filled_with_background_only():
@@ -151,6 +159,7 @@ def test_holes_are_filled_with_background_only():
     assert cleaned[2, 2, 2] == 1
     assert cleaned[5, 5, 5] == 2
     assert [(one.rule, one.voxels) for one in removed] == [("holes", 1)]
+    assert np.array_equal(clean(labels, np.eye(4), Rules(CLASSES))[0], labels)
 
 
 def test_connectivity_decides_what_hangs_together():
@@ -161,11 +170,13 @@ def test_connectivity_decides_what_hangs_together():
 
 
 def test_components_come_largest_first_with_world_centres():
-    numbered, found = find_components(ear() == 1, AFFINE, 26)
-    assert [one.voxels for one in found] == [48, 27]
-    for one in found:
-        where = np.argwhere(numbered == one.number).mean(axis=0)
-        assert np.allclose(one.centre_mm, AFFINE[:3, :3] @ where + AFFINE[:3, 3])
+    # Whichever of them lies first in the array.
+    for labels in (ear(), ear()[::-1]):
+        numbered, found = find_components(labels == 1, AFFINE, 26)
+        assert [one.voxels for one in found] == [48, 27]
+        for one in found:
+            where = np.argwhere(numbered == one.number).mean(axis=0)
+            assert np.allclose(one.centre_mm, AFFINE[:3, :3] @ where + AFFINE[:3, 3])
 
 
 def test_whole_scan_is_cleaned_ear_by_ear():
@@ -175,10 +186,20 @@ def test_whole_scan_is_cleaned_ear_by_ear():
     rules = Rules(CLASSES)
     assert holds_both_ears(whole.shape, AFFINE)
     assert not holds_both_ears(one.shape, AFFINE)
+    # Also where the first axis runs to the left.
+    assert holds_both_ears(whole.shape, np.diag([-1.0, 1, 1, 1]) @ AFFINE)
     cleaned, removed, _ = clean_both_ears(whole, AFFINE, rules)
     half, _, _ = clean(one, AFFINE, rules)
     assert np.array_equal(cleaned, np.concatenate([half, gap, half[::-1]]))
     assert sorted(one.detail.split(":")[0] for one in removed) == ["left", "right"]
+
+
+def test_halves_meet_in_the_middle_of_the_field_of_view():
+    labels = np.zeros((10, 9, 3), dtype=np.uint8)
+    labels[4, 1, 1] = labels[5, 7, 1] = 1
+    cleaned, removed, _ = clean_both_ears(labels, AFFINE, Rules(CLASSES))
+    assert np.array_equal(cleaned, labels)
+    assert not removed
 
 
 def test_background_around_changes_nothing():

@@ -132,8 +132,6 @@ def _clean_halves(labels: Labels, affine: Affine, rules: Rules, middle_x: float)
     removed: list[Removal] = []
     remarks: list[str] = []
     for side, part in halves.items():
-        if not part.any():
-            continue
         cleaned, gone, said = _clean_part(labels, part, affine, rules, f"{side}: ")
         result = np.where(cleaned > 0, cleaned, result)
         removed += gone
@@ -163,8 +161,8 @@ def find_components(
     # Of a box that specks span, the voxels in components are a small part.
     places = np.nonzero(part)
     numbers = part[places]
-    sizes = np.bincount(numbers, minlength=count + 1)
-    sums = [np.bincount(numbers, weights=index, minlength=count + 1) for index in places]
+    sizes = np.bincount(numbers)
+    sums = [np.bincount(numbers, weights=index) for index in places]
     start = [edge.start for edge in box[0]]
     centres = np.stack(sums, axis=1)[1:] / sizes[1:, None] + start
     found = [
