@@ -14,6 +14,7 @@ from vsuda_cli.images.cropping import (
     cut_box,
     mirror,
     place_back,
+    region_corners,
     resize_box,
     to_canonical,
     world_points,
@@ -90,6 +91,15 @@ def test_bounding_box_holds_the_points_and_no_more():
     start, size = bounding_box(np.array([[1.0, 2, 4], [3.0, 5, 8]]), affine)
     assert (start, size) == ((2, 2, 2), (5, 4, 3))
     assert resize_box(start, size, (7, 4, 1)) == (1, 2, 3)
+
+
+def test_corners_of_a_region_are_those_of_its_outermost_voxels_boxes():
+    region = np.zeros((5, 6, 7), dtype=np.uint8)
+    region[1, 2, 3] = region[2, 2, 5] = 1
+    found = region_corners(region, np.diag([0.5, 1, 2, 1.0]))
+    assert found.shape == (8, 3)
+    assert found.min(axis=0).tolist() == [0.25, 1.5, 5]
+    assert found.max(axis=0).tolist() == [1.25, 2.5, 11]
 
 
 def test_place_back_merges_and_keeps_what_is_there():
