@@ -119,6 +119,16 @@ def test_staple_follows_the_reliable_raters():
     assert (fusion.hard_labels(raters[2]) != truth).mean() > 0.2
 
 
+def test_where_staple_is_undecided_the_majority_decides():
+    pytest.importorskip("SimpleITK")
+    one = np.zeros((4, 4, 4), dtype=np.uint8)
+    one[2:] = 1
+    other = one.copy()
+    one[0, 0, 0], other[0, 0, 0] = 1, 2
+    found = fusion.staple([one_hot(one, 0.7), one_hot(other, 0.8)])
+    assert np.array_equal(found, other)
+
+
 def test_staple_without_simpleitk_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "SimpleITK", None)
     with pytest.raises(VsudaError, match=r"vsuda\[staple\]"):
