@@ -31,6 +31,17 @@ class Darker(nn.Module):
         return x - 0.25
 
 
+class Times(nn.Module):
+    """A generator that makes images brighter or darker."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = nn.Parameter(torch.tensor(factor))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.factor * x
+
+
 class Painter(nn.Module):
     """A generator whose images have one value everywhere."""
 
@@ -113,6 +124,31 @@ def test_each_generator_is_to_fool_the_judge_that_knows_its_fakes_from_real_imag
     assert losses["discriminator_source"] == pytest.approx(of_source)
 
 
+def test_each_generator_is_judged_by_images_of_its_own_two_contrasts() -> None:
+    chosen = dataclasses.replace(TOY, cycle_weight=10.0, identity_weight=0.5)
+    objective = with_known_networks(chosen, 0.0, 0.0)
+    objective.to_target, objective.to_source = Times(0.5), Times(3.0)
+    batch = real_batch()
+    losses = objective.update(batch)
+    # There and back is 1.5 times the image: half of 2 and half of 1 too much.
+    assert losses["cycle"] == pytest.approx(10 * 2 * (1 + 0.5))
+    # Targets come out as 0.5, sources as 6.
+    assert losses["identity"] == pytest.approx(5 * 2 * (0.5 + 4))
+    # Sources of 2 become targets of 1, which the judge takes for real; targets of 1 become 3.
+    assert losses["adversarial"] == pytest.approx(0 + (3 / SOURCE - 1) ** 2)
+    shown = {name: image.unique().item() for name, image in objective.pictures(batch).items()}
+    assert shown == pytest.approx(
+        {
+            "source": 2,
+            "pseudo target": 1,
+            "cycle": 3,
+            "target": 1,
+            "pseudo source": 3,
+            "cycle back": 1.5,
+        }
+    )
+
+
 @pytest.mark.parametrize("giving", ["target", "source"])
 def test_each_judge_is_shown_what_its_own_pool_gives_out(giving: str) -> None:
     chosen = dataclasses.replace(TOY, pool_size=2)
@@ -135,7 +171,8 @@ def test_generators_and_judges_learn_at_the_epochs_rate(epoch: int, share: float
     rate = pytest.approx(share * TOY.learning_rate)
     assert objective.set_epoch(epoch) == {"learning_rate": rate}
     for name in ("generator_optimiser", "judge_optimiser"):
-        assert [group["lr"] for group in objective.state_dict()[name]["param_groups"]] == [rate]
+        (group,) = objective.state_dict()[name]["param_groups"]
+        assert (group["lr"], group["betas"]) == (rate, TOY.betas)
 
 
 def test_a_generator_is_given_both_contrasts_and_is_to_leave_its_own_as_it_is() -> None:
