@@ -106,7 +106,8 @@ def test_generator_and_discriminator_learn_at_the_epochs_rate(epoch: int, share:
     rate = pytest.approx(share * chosen.learning_rate)
     assert objective.set_epoch(epoch) == {"learning_rate": rate}
     for name in ("generator_optimiser", "discriminator_optimiser"):
-        assert [group["lr"] for group in objective.state_dict()[name]["param_groups"]] == [rate]
+        (group,) = objective.state_dict()[name]["param_groups"]
+        assert (group["lr"], group["betas"]) == (rate, chosen.betas)
 
 
 @pytest.mark.parametrize("method", ["cut", "fastcut"])
@@ -142,6 +143,21 @@ def test_only_cut_translates_the_target_too() -> None:
     ]
     assert made[0].identity is not None
     assert made[1].identity is None
+
+
+def test_pictures_show_what_the_generator_makes_of_each() -> None:
+    objective, batch = Cut(settings("cut"), CPU), toy_batch()
+    shown = objective.pictures(batch)
+    with torch.no_grad():
+        wanted = {
+            "source": batch["source"],
+            "pseudo target": objective.generator(batch["source"][:1]),
+            "target": batch["target"],
+            "identity": objective.generator(batch["target"][:1]),
+        }
+    assert list(shown) == list(wanted)
+    for name, image in wanted.items():
+        torch.testing.assert_close(shown[name], image[0, 0])
 
 
 def test_fastcut_flips_half_of_the_batches_and_keeps_the_keys_unflipped() -> None:
@@ -182,7 +198,7 @@ def test_the_generators_losses_leave_the_discriminator_alone() -> None:
 
 
 def test_it_continues_bit_for_bit() -> None:
-    chosen = settings("fastcut")
+    chosen = dataclasses.replace(settings("fastcut"), pool_size=3)
     first, second = Cut(chosen, CPU), Cut(dataclasses.replace(chosen, seed=5), CPU)
     for _ in range(3):
         first.update(toy_batch())
