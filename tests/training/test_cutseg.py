@@ -65,6 +65,20 @@ def test_a_stack_is_translated_slice_by_slice_whatever_the_chunk() -> None:
     assert torch.equal(as_slices(stack)[5 + 2, 0], stack[1, 0, :, :, 2])
 
 
+def test_slices_are_drawn_from_each_stack_and_none_twice() -> None:
+    objective = CutSeg(TOY, TRANSLATION, None, CPU)
+    stack = torch.arange(8.0).view(2, 1, 1, 1, 4).expand(2, 1, 6, 6, 4)
+    drawn = set()
+    for _ in range(10):
+        found = objective._some_slices(stack)
+        assert found.shape == (2 * TOY.gan_slices, 1, 6, 6)
+        numbers = found[:, 0, 0, 0].int().tolist()
+        assert len(set(numbers)) == 4
+        assert [number // 4 for number in numbers] == [0, 0, 1, 1]
+        drawn |= set(numbers)
+    assert drawn == set(range(8))
+
+
 def test_the_segmentation_loss_reaches_the_generator() -> None:
     objective = CutSeg(TOY, TRANSLATION, None, CPU)
     batch = toy_batch()
@@ -106,6 +120,8 @@ def test_a_step_moves_everything_but_the_teacher() -> None:
     teacher = build_unet(NET, 3)
     before = weights(teacher)
     objective = CutSeg(TOY, TRANSLATION, teacher, CPU)
+    assert not any(value.requires_grad for value in teacher.parameters())
+    assert not any(module.training for module in teacher.modules())
     start = {name: weights(model) for name, model in objective.models_for_inference().items()}
     losses = objective.update(toy_batch())
     assert set(losses) == {
@@ -151,8 +167,14 @@ def test_both_rates_fall_alike_each_from_its_own_start() -> None:
         assert optimiser.param_groups[0]["lr"] == pytest.approx(rates[rate])
 
 
-def test_without_a_teacher_there_is_no_auxiliary_loss() -> None:
+def test_without_a_teacher_or_weight_there_is_no_auxiliary_loss() -> None:
     assert "auxiliary" not in CutSeg(TOY, TRANSLATION, None, CPU).update(toy_batch())
+    for weight in (0.0, 0.5):
+        chosen = dataclasses.replace(TOY, auxiliary_weight=weight)
+        objective = CutSeg(chosen, TRANSLATION, build_unet(NET, 3), CPU)
+        assert set(objective._target_losses(toy_batch()["target"], None)) == (
+            {"auxiliary"} if weight else set()
+        )
 
 
 def test_what_is_known_of_targets_is_learnt() -> None:
