@@ -109,6 +109,32 @@ def test_the_wanted_share_of_patches_is_centred_on_labels() -> None:
     assert abs(shares[1.0][1] - 0.5) < 0.15
 
 
+def test_patches_are_centred_on_all_voxels_of_a_class() -> None:
+    label = torch.zeros((20, 20, 9), dtype=torch.uint8)
+    label[4, 4, 4] = label[15, 15, 4] = 1
+    one = Item("a", torch.arange(3600.0).view(1, 20, 20, 9), label)
+    chosen = dataclasses.replace(STILL, foreground=1.0, foreground_spread=0.0)
+    sampler = PatchSampler([one], (3, 3, 3), 1, chosen, 0, CPU)
+    middles = {round(float(sampler.draw()[0][0, 0, 1, 1, 1])) for _ in range(20)}
+    assert middles == {int(one.image[0, n, n, 4]) for n in (4, 15)}
+
+
+def test_patches_are_not_centred_on_what_nothing_is_known_of() -> None:
+    label = torch.full((30, 30, 30), 255, dtype=torch.uint8)
+    label[:, :, :2], label[15, 15, 15] = 0, 1
+    sampler = PatchSampler(
+        [Item("a", torch.zeros(1, 30, 30, 30), label)],
+        (3, 3, 3),
+        1,
+        dataclasses.replace(STILL, foreground=1.0, foreground_spread=0.0),
+        0,
+        CPU,
+    )
+    for _ in range(10):
+        labels = sampler.draw()[1]
+        assert labels is not None and labels[0, 1, 1, 1] == 1
+
+
 @pytest.mark.parametrize(("spread", "first", "last"), [(0.0, 10, 10), (0.5, 5, 15), (1.0, 0, 20)])
 def test_a_labelled_voxel_lies_in_the_wanted_part_of_its_patch(
     spread: float, first: int, last: int
