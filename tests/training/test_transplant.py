@@ -69,6 +69,10 @@ def test_only_whole_lesions_of_other_subjects_go_where_there_is_room() -> None:
     }
 
 
+def test_where_a_lesion_would_lie_outside_there_is_no_room() -> None:
+    assert copies_of([crop("1", lesion=False, shift=-14), crop("2", lesion=True)], 1) == []
+
+
 def test_copies_are_drawn_by_the_seed() -> None:
     items = [crop(str(n), n % 2 == 0) for n in range(1, 20)]
     first, again, other = (
@@ -84,6 +88,22 @@ def test_each_copy_is_of_another_shape() -> None:
     )
     shapes = {tuple((one.label == 1).flatten().tolist()) for one in made if one.label is not None}
     assert len(made) == len(shapes) == 7
+
+
+@pytest.mark.usefixtures("as_they_are")
+def test_a_lesion_covers_no_other_structure() -> None:
+    host, donor = crop("1", lesion=False), crop("2", lesion=True)
+    assert host.label is not None and donor.label is not None
+    host.label[8:10, 8:10, 1] = 3
+    (made,) = transplant_lesions([host], whole_lesions([donor], [1]), [1], 1, 0)
+    assert made.label is not None
+    there = host.label == 3
+    assert torch.equal(made.label == 3, there)
+    assert torch.equal(made.image[0][there], host.image[0][there])
+    # The third structure is anatomy too and draws the lesion along, in part out of its place.
+    lesion = made.label == 1
+    assert 0 < int(lesion.sum()) < int((donor.label == 1).sum())
+    assert (made.image[0][lesion] == 0.52).all()
 
 
 @pytest.mark.usefixtures("as_they_are")
