@@ -10,6 +10,7 @@ from vsuda_cli.training.optimising import (
     load_optimiser,
     mean_losses,
     parts_of,
+    put_together,
     set_learning_rate,
     step,
 )
@@ -29,6 +30,10 @@ def test_parts_hold_the_batch_in_its_order() -> None:
     parts = parts_of(batch, 3)
     assert [part["label"].tolist() for part in parts] == [[0, 1], [2, 3], [4, 5]]
     assert torch.equal(torch.cat([part["image"] for part in parts]), batch["image"])
+    for split in (parts, [batch]):
+        again = put_together(split)
+        assert set(again) == set(batch)
+        assert all(torch.equal(again[name], batch[name]) for name in batch)
 
 
 def test_parts_add_up_to_the_whole_batchs_gradient_and_losses() -> None:
