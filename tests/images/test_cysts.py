@@ -34,6 +34,10 @@ def test_a_bay_is_filled_if_three_quarters_of_its_border_are_tumour(
     found = fill_cysts(labels, AFFINE, 1)
     assert (found[30:36, 20:28, 2] == 1).all() == filled
     assert filled or np.array_equal(found, labels)
+    # Whichever way it opens.
+    for turns in (1, 2, 3):
+        turned = fill_cysts(np.rot90(labels, turns), AFFINE, 1)
+        assert np.array_equal(turned, np.rot90(found, turns))
 
 
 def test_a_wide_bay_and_a_gap_open_at_both_ends_stay() -> None:

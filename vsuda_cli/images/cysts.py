@@ -52,7 +52,7 @@ def _enclosed(mask: Mask, spacing_mm: NDArray[np.float64]) -> Mask:
     for axis in (0, 1):
         for shift in (-1, 1):
             beside = np.roll(gaps, shift, axis)
-            edge = (beside > 0) & (gaps != beside)
+            edge = gaps != beside
             border += np.bincount(beside[edge], minlength=count + 1)
             to_tumour += np.bincount(beside[edge & padded], minlength=count + 1)
     enclosed = to_tumour >= SHARE * border
