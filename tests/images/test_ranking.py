@@ -15,11 +15,19 @@ def test_equal_teams_share_the_better_rank():
 
 
 def test_mean_over_metrics_then_over_cases():
-    dice = np.array([[0.9, 0.8], [0.5, 0.6]])
-    distance = np.array([[0.3, 0.2], [np.nan, np.nan]])
+    dice = np.array([[0.9, 0.8], [0.5, 0.6], [0.7, 0.6]])
+    distance = np.array([[0.3, 0.2], [np.nan, np.nan], [0.2, 0.2]])
     scores = {"VS_Dice": dice, "VS_ASSD": distance}
-    assert ranking.case_ranks(scores).tolist() == [[1.5, 1.5], [2, 1]]
-    assert ranking.mean_ranks(scores).tolist() == [1.75, 1.25]
+    assert ranking.case_ranks(scores).tolist() == [[1.5, 1.5], [2, 1], [1, 1.5]]
+    assert ranking.mean_ranks(scores).tolist() == pytest.approx([1.5, 4 / 3])
+
+
+@pytest.mark.parametrize(
+    ("metric", "winner"), [("Dice", 1), ("SurfaceDice", 1), ("ASSD", 0), ("HD95", 0)]
+)
+def test_overlaps_should_be_large_and_distances_small(metric, winner):
+    ranks = ranking.mean_ranks({f"VS_{metric}": np.array([[0.2, 0.7]])})
+    assert int(np.argmin(ranks)) == winner
 
 
 def test_cases_without_any_value_are_left_out():
@@ -74,6 +82,10 @@ def test_resamples_in_which_all_tie_say_nothing():
     found = ranking.bootstrap(per_case, 500, seed=0)
     assert 0 < found.tau_mean < 1
     assert -1 <= found.tau_low <= 0
+    alike = ranking.bootstrap(np.ones((4, 3)), 10, seed=0)
+    assert (alike.tau_mean, alike.tau_low) == (0, 0)
+    # Equal teams share the best place.
+    assert (alike.places == 1).all()
 
 
 def test_holm_by_hand():
