@@ -100,6 +100,7 @@ def test_corners_of_a_region_are_those_of_its_outermost_voxels_boxes():
     assert found.shape == (8, 3)
     assert found.min(axis=0).tolist() == [0.25, 1.5, 5]
     assert found.max(axis=0).tolist() == [1.25, 2.5, 11]
+    assert bounding_box(found, np.diag([0.5, 1, 2, 1.0])) == ((1, 2, 3), (2, 1, 3))
 
 
 def test_place_back_merges_and_keeps_what_is_there():

@@ -73,7 +73,6 @@ def cut_box(
     inside_array, inside_cut = [], []
     for first, length, available in zip(start, size, array.shape, strict=True):
         low, high = max(first, 0), max(min(first + length, available), 0)
-        high = max(high, low)
         inside_array.append(slice(low, high))
         inside_cut.append(slice(low - first, high - first))
     if all(part.stop > part.start for part in inside_array):
