@@ -73,7 +73,9 @@ def test_probabilities_come_back_to_the_images_own_grid(tmp_path):
     turned = np.array([[0, -1.3, 0, 10], [0.8, 0, 0, -5], [0, 0, 2.0, 3], [0, 0, 0, 1.0]])
     image = noise_image((23, 14, 8))
     network = load_network(folder, "best", CPU).network
-    for affine in (OTHER, turned):
+    # Of three times the spacing: each of its voxels is one of the network's, and no more.
+    coarser = np.diag([3.0, 1.3, 2.0, 1.0])
+    for affine in (OTHER, turned, coarser):
         found = load_run(folder, largest_pass=10**6)(image, affine)
         array, new_affine = prepare(image, affine, PREPROCESSING)
         with torch.no_grad():
