@@ -71,7 +71,7 @@ def target(tmp_path_factory):
 
 
 def test_a_target_scan_is_put_where_the_atlas_lies(source, target, run, tmp_path):
-    result = run(source, tmp_path, "--target", target, "--sample", "1", "--json")
+    result = run(source, tmp_path, "--target", target, "--json")
     assert result.exit_code == 0, result.output
     chosen = json.loads(result.stdout)
     assert chosen["case"] == "c0"

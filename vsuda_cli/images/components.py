@@ -156,7 +156,7 @@ def find_components(
     box = ndimage.find_objects(mask.astype(np.uint8))
     if not box:
         return numbered, []
-    part, count = ndimage.label(mask[box[0]], structure=structure)
+    part, _ = ndimage.label(mask[box[0]], structure=structure)
     numbered[box[0]] = part
     # Of a box that specks span, the voxels in components are a small part.
     places = np.nonzero(part)

@@ -95,7 +95,7 @@ def place_back(
     """
     result = np.zeros(tuple(shape), dtype=np.uint8) if into is None else into.copy()
     # Structures are a small part, of a whole scan's map above all.
-    box = joint_box(label, label)
+    box = joint_box(label)
     label, first = label[box], np.array([side.start for side in box], dtype=np.float64)
     label_affine = label_affine @ translation(first)
     start, size = covered_box(label.shape, label_affine, shape, affine)

@@ -94,11 +94,14 @@ def surface_dice(found: Surfaces, tolerance_mm: float) -> float:
     return float(np.count_nonzero(both <= tolerance_mm) / both.size)
 
 
-def joint_box(prediction: NDArray[Any], reference: NDArray[Any]) -> tuple[slice, ...]:
-    """Return the smallest box, one voxel larger at each side, that holds both maps' labels."""
-    shape = prediction.shape
+def joint_box(*maps: NDArray[Any]) -> tuple[slice, ...]:
+    """Return the smallest box, one voxel larger at each side, that holds all maps' labels.
+
+    Without any label it is empty.
+    """
+    shape = maps[0].shape
     low, high = np.array(shape), np.zeros(3, dtype=int)
-    for labels in (prediction, reference):
+    for labels in maps:
         for axis, present in enumerate(_present(labels)):
             if present.size:
                 low[axis] = min(low[axis], present[0])
