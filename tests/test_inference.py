@@ -2,8 +2,6 @@
 
 import dataclasses
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +11,6 @@ from tiny_runs import (
     PREPROCESSING,
     SEGMENTATION,
     SPACING_MM,
-    TRANSLATION,
     noise_image,
     save_images,
     segmenter_run,
@@ -23,14 +20,13 @@ from tiny_runs import (
 from vsuda_cli import config, inference
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.preprocessing import prepare
-from vsuda_cli.images.resampling import resample_label, resample_to_grid
+from vsuda_cli.images.resampling import resample_to_grid
 from vsuda_cli.inference import load_network, load_run
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.io.nifti import load_image
 from vsuda_cli.training.data import load_item
 from vsuda_cli.training.exclusion import excluded
 from vsuda_cli.training.segmenter import predict_classes
-from vsuda_cli.training.translation import translate_volume
 from vsuda_cli.translating import load_translator
 
 CPU = torch.device("cpu")
@@ -219,38 +215,6 @@ def test_every_segmenting_commands_runs_load(tmp_path, command):
     assert not loaded.members[0].network.training
 
 
-@pytest.mark.parametrize("dims", [2, 3])
-def test_a_pseudo_image_is_the_generators_output(tmp_path, dims):
-    settings = dataclasses.replace(TRANSLATION, dims=dims, patch_size=(16, 16, 4))
-    translator = load_translator(translator_run(tmp_path / "run", settings=settings), "best", CPU)
-    image = noise_image()
-    found, affine = translator(image, OTHER)
-    array, wanted_affine = prepare(image, OTHER, PREPROCESSING)
-    wanted = translate_volume(translator.network, torch.from_numpy(array)[None], CPU)[0].numpy()
-    assert np.array_equal(found, wanted)
-    assert np.array_equal(affine, wanted_affine)
-    assert 0 <= found.min() < found.max() <= 1
-    label = (image > np.median(image)).astype(np.uint8)
-    moved, label_affine = translator.prepare_label(label, OTHER)
-    assert np.array_equal(moved, resample_label(label, OTHER, SPACING_MM)[0])
-    assert np.array_equal(label_affine, affine)
-    assert moved.shape == found.shape
-
-
-def test_only_what_a_generator_takes_at_once_counts(tmp_path):
-    image = noise_image((20, 16, 24))
-    for dims, most in ((2, 20 * 16 * 8), (3, image.size)):
-        settings = dataclasses.replace(TRANSLATION, dims=dims, patch_size=(12, 12, 1))
-        folder = translator_run(tmp_path / f"run{dims}", settings=settings)
-        whole, one_less, fits = (
-            load_translator(folder, "best", CPU, n)(image, SAME)[0]
-            for n in (config.LARGEST_PASS, most - 1, most)
-        )
-        assert np.array_equal(whole, fits)
-        assert not np.array_equal(whole, one_less)
-        assert one_less.shape == whole.shape
-
-
 def test_the_readmes_snippet_runs(tmp_path, monkeypatch):
     readme = (Path(__file__).parents[1] / "README.md").read_text()
     (snippet,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
@@ -263,13 +227,3 @@ def test_the_readmes_snippet_runs(tmp_path, monkeypatch):
     assert names["probabilities"].shape == (*names["image"].shape, 3)
     assert np.allclose(names["probabilities"].sum(axis=-1), 1, atol=1e-5)
     assert set(np.unique(names["labels"])) <= {0, 1, 2}
-
-
-def test_what_only_translates_does_not_load_monai():
-    modules = ("translating", "training.cyclegan", "training.cut", "training.engine")
-    imports = "import sys, " + ", ".join(f"vsuda_cli.{module}" for module in modules)
-    script = f"{imports}; print('monai' in sys.modules)"
-    found = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert found.stdout == "False\n"

@@ -1,17 +1,12 @@
 """The parts of cropping a case that need no registration."""
 
-import weakref
-
 import numpy as np
 import pytest
 
-from vsuda_cli.commands import crop_sheets
-from vsuda_cli.commands.crop_records import Origin, outliers, record_of, write_record
-from vsuda_cli.commands.crop_sheets import write_sheets
+from vsuda_cli.commands.crop_records import Origin, record_of, write_record
 from vsuda_cli.commands.ear_crops import CropSettings, crop_case, crop_outputs, load_atlas
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.registration import Registration
-from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import load_image, save_image, save_label
 
@@ -73,47 +68,3 @@ def test_outputs_are_named_after_case_and_ear(tmp_path):
         "x_1_L_hrT2.nii.gz",
         "x_1_L_Label.nii.gz",
     ]
-
-
-def test_sheet_shows_labels_beside_crops(tmp_path):
-    save_image(tmp_path / "a_R_hrT2.nii.gz", image(), AFFINE)
-    write_sheets(tmp_path / "plain.png", [tmp_path / "a_R_hrT2.nii.gz"])
-    save_label(tmp_path / "a_R_Label.nii.gz", image() > 0.5, AFFINE)
-    write_sheets(tmp_path / "outlined.png", [tmp_path / "a_R_hrT2.nii.gz"])
-    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "outlined.png").read_bytes()
-
-
-def test_many_crops_fill_several_sheets_and_are_loaded_one_by_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(crop_sheets, "CROPS_PER_SHEET", 2)
-    crops = [tmp_path / f"{case}_R_hrT2.nii.gz" for case in "abc"]
-    for path in crops:
-        save_image(path, image(), AFFINE)
-    pictures = []
-    load = crop_sheets.load_image
-
-    def watched(path):
-        pictures.append(weakref.ref(volume := load(path)))
-        # The one before may still be in a variable; those before that are gone.
-        assert all(picture() is None for picture in pictures[:-2])
-        return volume
-
-    monkeypatch.setattr(crop_sheets, "load_image", watched)
-    write_sheets(tmp_path / "qc.png", crops)
-    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["qc-2.png", "qc.png"]
-
-
-def test_a_case_far_less_alike_than_the_others_is_named():
-    def reached(value):
-        return JobResult((), {"sides": {"R": {"similarity": value}}})
-
-    results = {case: reached(0.08) for case in "abcd"}
-    assert outliers({}) == []
-    assert outliers(results) == []
-    results["e"] = reached(0.04)
-    assert [line.split(":")[0] for line in outliers(results)] == ["e"]
-
-
-def test_a_similarity_that_right_ones_hardly_have_is_named_where_all_are_alike():
-    sides = {"R": {"similarity": 0.06}, "L": {"similarity": 0.034}}
-    lines = outliers({"a": JobResult((), {"sides": sides}), "crop": JobResult((), {"runs": {}})})
-    assert lines == ["a: look at side L: similarity 0.034, right ones mostly exceed 0.05"]

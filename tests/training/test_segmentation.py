@@ -2,17 +2,14 @@
 
 import copy
 import dataclasses
-import math
 
 import pytest
 import torch
-from monai.losses import DiceCELoss
 from torch import Tensor
 
 from vsuda_cli.config import Augmentation, SegmentationSettings, UNet
 from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.segmentation import Segmentation, polynomial_rate
-from vsuda_cli.training.segmentation_loss import SegmentationLoss, dice_and_cross_entropy
 from vsuda_cli.training.segmenter import build_unet, predict_classes
 
 CPU = torch.device("cpu")
@@ -36,30 +33,6 @@ def toy_batch() -> dict[str, Tensor]:
     return {"labelled": images[:, None], "labelled_label": labels}
 
 
-class Fixed(torch.nn.Module):
-    """A network that answers with given logits and attention maps."""
-
-    def __init__(self, logits: Tensor, maps: list[Tensor]) -> None:
-        super().__init__()
-        self.logits, self.maps = logits, maps
-        self.masks: list[Tensor] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.logits
-
-    def forward_with_attention(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        return self.logits, self.maps
-
-    def attention_targets(self, foreground: Tensor) -> list[Tensor]:
-        self.masks.append(foreground)
-        coarse = torch.nn.functional.max_pool3d(foreground, 2, 2)
-        return [foreground, coarse]
-
-
-def one_hot_logits(labels: Tensor, classes: int) -> Tensor:
-    return torch.nn.functional.one_hot(labels.long(), classes).permute(0, 4, 1, 2, 3) * 50.0
-
-
 def test_the_network_follows_the_settings() -> None:
     network = build_unet(NET, 4)
     assert network(torch.rand(1, 1, 16, 16, 4)).shape == (1, 4, 16, 16, 4)
@@ -81,31 +54,6 @@ def test_a_few_steps_lower_the_loss_and_learn_the_toy() -> None:
     assert totals[-1] < 0.5 * totals[0]
     found = predict_classes(objective.network, batch["labelled"], CPU)
     assert (found == batch["labelled_label"]).float().mean() > 0.95
-
-
-def test_without_ignored_voxels_the_loss_is_monais() -> None:
-    source = torch.Generator().manual_seed(0)
-    logits = torch.randn((2, 3, 5, 4, 3), generator=source)
-    labels = torch.randint(0, 3, (2, 5, 4, 3), generator=source)
-    theirs = DiceCELoss(include_background=False, to_onehot_y=True, softmax=True, batch=True)
-    wanted = theirs(logits, labels[:, None])
-    assert dice_and_cross_entropy(logits, labels).item() == pytest.approx(wanted.item(), rel=1e-6)
-    none = torch.zeros_like(labels)
-    wanted = theirs(logits, none[:, None])
-    assert dice_and_cross_entropy(logits, none).item() == pytest.approx(wanted.item(), rel=1e-6)
-
-
-def test_ignored_voxels_have_no_part_in_the_loss() -> None:
-    source = torch.Generator().manual_seed(0)
-    logits = torch.randn((2, 3, 5, 4, 3), generator=source, requires_grad=True)
-    labels = torch.randint(0, 3, (2, 5, 4, 3), generator=source)
-    labels[:, 3:] = 255
-    loss = dice_and_cross_entropy(logits, labels)
-    loss.backward()
-    assert logits.grad is not None
-    assert not logits.grad[:, :, 3:].any()
-    alone = dice_and_cross_entropy(logits[:, :, :3], labels[:, :3])
-    assert loss.item() == pytest.approx(alone.item(), rel=1e-6)
 
 
 def test_grafted_lesions_alone_are_drawn_within_their_range() -> None:
@@ -188,57 +136,6 @@ def test_random_curves_lie_around_a_known_one() -> None:
     centred = [x - x.mean(dim=(1, 2, 3, 4), keepdim=True) for x in (images, batch["labelled"])]
     agreement = (centred[0] * centred[1]).sum(dim=(1, 2, 3, 4))
     assert (agreement < 0).float().mean() > 0.7
-
-
-def test_attention_is_held_against_the_binary_mask() -> None:
-    labels = toy_batch()["labelled_label"]
-    mask = (labels > 0)[:, None].float()
-    coarse = torch.nn.functional.max_pool3d(mask, 2, 2)
-    network = Fixed(one_hot_logits(labels, 3), [mask, coarse])
-    losses = SegmentationLoss(2.0)(network, torch.zeros_like(mask), labels)
-    assert sorted(network.masks[0].unique().tolist()) == [0, 1]
-    # Maps equal to the mask, labels 2 included, are perfect; so are these logits.
-    assert losses["attention"].item() == pytest.approx(0, abs=1e-5)
-    assert losses["segmentation"].item() == pytest.approx(0, abs=1e-4)
-
-
-def test_the_attention_loss_is_the_mean_soft_dice_over_levels() -> None:
-    labels = toy_batch()["labelled_label"]
-    mask = (labels > 0)[:, None].float()
-    half = torch.full_like(mask, 0.5)
-    coarse = torch.nn.functional.max_pool3d(mask, 2, 2)
-    network = Fixed(one_hot_logits(labels, 3), [half, coarse])
-    found = SegmentationLoss(2.0)(network, half, labels)["attention"]
-    inside, everything = mask.sum().item(), mask.numel()
-    first = 1 - 2 * 0.5 * inside / (0.5 * everything + inside)
-    assert found.item() == pytest.approx(2.0 * (first + 0) / 2, abs=1e-5)
-
-
-def test_attention_counts_no_voxel_of_which_nothing_is_known() -> None:
-    labels = toy_batch()["labelled_label"]
-    labels[:, 8:, :8], labels[:, :3] = 255, 255
-    mask = ((labels > 0) & (labels != 255))[:, None].float()
-    fine = torch.rand(mask.shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    coarse = torch.nn.functional.max_pool3d(mask, 2, 2).requires_grad_()
-    network = Fixed(one_hot_logits(labels.clamp(max=2), 3), [fine, coarse])
-    SegmentationLoss(1.0)(network, mask, labels)["attention"].backward()
-    assert fine.grad is not None and coarse.grad is not None
-    assert torch.equal(fine.grad[:, 0] == 0, labels == 255)
-    # A coarse voxel with foreground in it counts, whatever else is in it.
-    unknown = torch.nn.functional.max_pool3d((labels == 255)[:, None].float(), 2, 2)
-    assert torch.equal(coarse.grad == 0, (unknown > 0) & (coarse == 0))
-    assert ((unknown > 0) & (coarse > 0)).any()
-
-
-def test_wrong_logits_cost_dice_and_cross_entropy() -> None:
-    labels = torch.zeros((1, 2, 2, 2), dtype=torch.uint8)
-    labels[0, 0] = 1
-    mask = (labels > 0)[:, None].float()
-    even = torch.zeros((1, 2, 2, 2, 2))
-    network = Fixed(even, [mask, mask[:, :, :1, :1, :1]])
-    found = SegmentationLoss(1.0)(network, mask, labels)["segmentation"]
-    # Probability 1/2 everywhere: Dice of class 1 is 2 * 2 / (4 + 4), cross-entropy is ln 2.
-    assert found.item() == pytest.approx(0.5 + math.log(2), abs=1e-4)
 
 
 @pytest.mark.parametrize(("epoch", "share"), [(0, 1.0), (5, 0.5**0.9), (9, 0.1**0.9)])
