@@ -3,6 +3,8 @@
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from contourpy import contour_generator
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vsuda_cli.images.cropping import to_canonical
+from vsuda_cli.images.percentiles import tail_percentiles
 from vsuda_cli.report.model import Drawing, Slice, View
 from vsuda_cli.report.viewer import viewer_volumes
 
@@ -36,6 +39,26 @@ Grey = NDArray[np.float32]
 Box = list[tuple[int, int]]
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """A scan (X, Y, Z), of which few slices are drawn, and what is black and white in them."""
+
+    scan: Grey
+    black: float
+    white: float
+
+    @staticmethod
+    def of(scan: Grey) -> "_Shown":
+        black, white = tail_percentiles(scan.ravel(order="K"), PERCENTILES)
+        return _Shown(scan, black, white)
+
+    def greys(self, values: NDArray[Any]) -> NDArray[np.uint8]:
+        """Return intensities, whatever their shape, as the greys that are kept."""
+        scaled = np.clip((values - self.black) / max(self.white - self.black, 1e-12), 0, 1)
+        greys: NDArray[np.uint8] = _STEPS[np.rint(scaled * 255).astype(np.uint8)]
+        return greys
+
+
 def draw_case(
     reference: Labels | None,
     prediction: Labels,
@@ -57,9 +80,7 @@ def draw_case(
     guess, canonical_affine = to_canonical(prediction, affine)
     truth = None if reference is None else to_canonical(reference, affine)[0]
     spacing_mm = np.linalg.norm(canonical_affine[:3, :3], axis=0)
-    greys = None
-    if scan is not None:
-        greys = _to_grey(to_canonical(scan, affine)[0])
+    shown = None if scan is None else _Shown.of(to_canonical(scan, affine)[0])
     views: list[View] = []
     volumes = {}
     for value, structure in enumerate(structures, start=1):
@@ -73,7 +94,7 @@ def draw_case(
         for name, axis, across, up in ORIENTATIONS:
             numbers = _slice_numbers(mask, either, axis, box)
             slices = tuple(
-                _draw(mask, found, greys, spacing_mm, box, (axis, across, up), number)
+                _draw(mask, found, shown, spacing_mm, box, (axis, across, up), number)
                 for number in numbers
             )
             sizes = [
@@ -81,7 +102,10 @@ def draw_case(
                 for number in numbers
             ]
             views.append(View(structure, name, slices, sizes.index(max(sizes))))
-    loaded = viewer_volumes(truth, guess, greys, canonical_affine) if viewer else None
+    loaded = None
+    if viewer:
+        greys = None if shown is None else shown.greys(shown.scan)
+        loaded = viewer_volumes(truth, guess, greys, canonical_affine)
     return Drawing(tuple(views), volumes, loaded)
 
 
@@ -128,7 +152,7 @@ def _slice_numbers(
 def _draw(
     mask: NDArray[np.bool_],
     found: NDArray[np.bool_],
-    greys: NDArray[np.uint8] | None,
+    shown: _Shown | None,
     spacing_mm: NDArray[np.float64],
     box: Box,
     axes: tuple[int, int, int],
@@ -138,8 +162,8 @@ def _draw(
     mm = (float(spacing_mm[across]), float(spacing_mm[up]))
     truth, guess = (_upright(volume, box, axis, number) for volume in (mask, found))
     png = ""
-    if greys is not None:
-        png = _png(_upright(greys, box, axis, number))
+    if shown is not None:
+        png = _png(shown.greys(_upright(shown.scan, box, axis, number)))
     return Slice(
         width_mm=round(truth.shape[1] * mm[0], 2),
         height_mm=round(truth.shape[0] * mm[1], 2),
@@ -173,13 +197,6 @@ def _outline(mask: NDArray[np.generic], mm: tuple[float, float]) -> str:
         points = (np.asarray(line)[:-1] - 0.5) * mm
         parts.append("M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points) + "Z")
     return "".join(parts)
-
-
-def _to_grey(scan: Grey) -> NDArray[np.uint8]:
-    low, high = np.percentile(scan, PERCENTILES)
-    scaled = np.clip((scan - low) / max(float(high - low), 1e-12), 0, 1)
-    greys: NDArray[np.uint8] = _STEPS[np.rint(scaled * 255).astype(np.uint8)]
-    return greys
 
 
 def _png(pixels: NDArray[np.generic]) -> str:
