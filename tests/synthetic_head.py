@@ -1,12 +1,7 @@
 """A coarse made-up head with two ears, for tests of registration: no two of its sides are alike."""
 
-import contextlib
-from unittest import mock
-
 import numpy as np
 from scipy import ndimage
-
-from vsuda_cli.images import coarse_search
 
 SPACING_MM = (2.0, 2.0, 2.5)
 SHAPE = (84, 100, 40)
@@ -52,16 +47,6 @@ def head(contrast="T1", move=None, shape=SHAPE, seed=0):
     noise = np.random.default_rng(seed).normal(0, 0.02, shape)
     smooth = ndimage.gaussian_filter(image, 0.5) + noise
     return np.maximum(smooth, 0.001).astype(np.float32) * 800, label, affine
-
-
-@contextlib.contextmanager
-def one_start():
-    """Try the best start of a registration alone: for heads like these it is the right one.
-
-    For tests of what comes before and after; a search takes two thirds of a registration's time.
-    """
-    with mock.patch.object(coarse_search, "MOST_STARTS", 1):
-        yield
 
 
 def ball(where, centre, radii):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import killable_runs
 import pytest
-from synthetic_head import one_start
 from without_plots import without_plots
 
 
@@ -25,11 +24,4 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain_pages() -> Iterator[None]:
     """Runs' pages without curves: what a module's tests check is something else."""
     with without_plots():
-        yield
-
-
-@pytest.fixture(scope="module")
-def few_starts() -> Iterator[None]:
-    """Registrations that try one start: what a module's tests check is something else."""
-    with one_start():
         yield

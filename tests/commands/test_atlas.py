@@ -14,8 +14,6 @@ from vsuda_cli.images.cropping import world_points
 from vsuda_cli.images.geometry import translation
 from vsuda_cli.io.nifti import load_image, load_label, same_grid, save_image, save_label
 
-pytestmark = pytest.mark.usefixtures("few_starts")
-
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
@@ -56,9 +54,12 @@ def test_the_region_holds_the_right_ear_with_a_margin(source, run, tmp_path):
     assert (high > RIGHT_MM + np.full(3, 4.5 + 3)).all()
     assert low[0] > 0
     assert (tmp_path / "atlas.png").read_bytes().startswith(b"\x89PNG")
+    before = (tmp_path / "atlas_ROI.nii.gz").read_bytes()
     assert run(source, tmp_path, "--skip-existing").stdout == ""
     with pytest.raises(VsudaError, match="exists already"):
         run(source, tmp_path, raises=True)
+    assert run(source, tmp_path, "--margin", "6", "--force").exit_code == 0
+    assert (tmp_path / "atlas_ROI.nii.gz").read_bytes() == before
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,6 @@ from vsuda_cli.images.resampling import resample_to_grid
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.io.nifti import load_image, load_label, save_image, save_label
 
-pytestmark = pytest.mark.usefixtures("few_starts")
-
 REALHEADS = Path(__file__).parents[3] / "shared" / "realheads"
 SHIFT_MM = np.array([5.0, -6.0, 4.0])
 

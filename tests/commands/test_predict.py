@@ -247,7 +247,7 @@ def test_training_tells_whether_it_saw_crops(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def scans(few_starts, tmp_path_factory):
+def scans(tmp_path_factory):
     """A run of crops, an atlas with its region, one scan, and its crops."""
     folder = tmp_path_factory.mktemp("scans")
     image, _, affine = head("T1")

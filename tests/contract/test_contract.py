@@ -11,7 +11,6 @@ from unittest import mock
 import pytest
 from command_line import Result, contents, run
 from contract_world import BY_PATH, CALLS, COARSE, WRITING, build_world, do
-from synthetic_head import one_start
 
 from vsuda_cli.images import phantom_scan
 
@@ -41,7 +40,6 @@ def _coarse_phantoms_and_an_old_date() -> Iterator[None]:
     with (
         mock.patch.dict(phantom_scan.SIZES, tiny=COARSE),
         mock.patch.dict(os.environ, SOURCE_DATE_EPOCH="1000000000"),
-        one_start(),
     ):
         yield
 

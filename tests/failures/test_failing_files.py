@@ -31,13 +31,12 @@ What is tested in the module of the code itself is only named here; whole comman
 | 26 absent class, background, one model | test_results_of_nothing_are_scored; test_fuse |
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
-from synthetic_head import RIGHT_MM, head, one_start
+from synthetic_head import RIGHT_MM, head
 
 from vsuda_cli.commands.cleaning import clean_case
 from vsuda_cli.commands.ear_crops import CropSettings, crop_case
@@ -51,7 +50,7 @@ AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
 
 
 @pytest.fixture(scope="module")
-def atlas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CropSettings]:
+def atlas(tmp_path_factory: pytest.TempPathFactory) -> CropSettings:
     folder = tmp_path_factory.mktemp("atlas")
     image, label, affine = head("T1")
     save_image(folder / "atlas_ceT1.nii.gz", image, affine)
@@ -59,10 +58,9 @@ def atlas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CropSettings]:
     region = np.zeros_like(label)
     region[tuple(slice(i - 6, i + 7) for i in where)] = 1
     save_label(folder / "atlas_ROI.nii.gz", region, affine)
-    with one_start():
-        yield CropSettings(
-            folder / "atlas_ceT1.nii.gz", folder / "atlas_ROI.nii.gz", ("R",), None, None
-        )
+    return CropSettings(
+        folder / "atlas_ceT1.nii.gz", folder / "atlas_ROI.nii.gz", ("R",), None, None
+    )
 
 
 def test_crop_refuses_half_a_scan(atlas: CropSettings, tmp_path: Path) -> None:
