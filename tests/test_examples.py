@@ -4,6 +4,7 @@ import ast
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -77,6 +78,7 @@ def test_an_array_task_that_does_not_know_its_share_says_so(
     assert not called.exists()
 
 
+@pytest.mark.skipif(shutil.which("pkill") is None, reason="procps is not there")
 def test_training_is_saved_and_queued_again_at_the_time_limit(programs: Path) -> None:
     # The process under torchrun says when it has started, and what signal it got.
     state = programs.parent / "state"
