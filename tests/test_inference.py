@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import (
+    OTHER,
     PREPROCESSING,
+    SAME,
     SEGMENTATION,
-    SPACING_MM,
     noise_image,
     save_images,
     segmenter_run,
@@ -30,8 +31,6 @@ from vsuda_cli.training.segmenter import predict_classes
 from vsuda_cli.translating import load_translator
 
 CPU = torch.device("cpu")
-SAME = np.diag([*SPACING_MM, 1.0])
-OTHER = np.diag([0.8, 1.3, 2.0, 1.0])
 
 
 def test_the_network_sees_what_it_saw_in_training(tmp_path):

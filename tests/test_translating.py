@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from tiny_runs import (
+    OTHER,
     PREPROCESSING,
+    SAME,
     SPACING_MM,
     TRANSLATION,
     noise_image,
@@ -22,8 +24,6 @@ from vsuda_cli.training.translation import translate_volume
 from vsuda_cli.translating import load_translator
 
 CPU = torch.device("cpu")
-SAME = np.diag([*SPACING_MM, 1.0])
-OTHER = np.diag([0.8, 1.3, 2.0, 1.0])
 
 
 @pytest.mark.parametrize("dims", [2, 3])

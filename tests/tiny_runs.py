@@ -13,6 +13,9 @@ from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import build_generator
 
 SPACING_MM = (1.0, 1.0, 1.5)
+# Affines of the grid that runs are trained on, and of another one.
+SAME = np.diag([*SPACING_MM, 1.0])
+OTHER = np.diag([0.8, 1.3, 2.0, 1.0])
 PREPROCESSING = config.Preprocessing(spacing_mm=SPACING_MM)
 UNET = config.UNet(
     channels=(4, 6, 8), kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)), strides=((2, 2, 1), (2, 2, 2))

@@ -29,6 +29,7 @@ from vsuda_cli.commands.translate_train import translate_train
 from vsuda_cli.errors import InterruptedRunError, VsudaError, file_of
 from vsuda_cli.help_page import HelpfulCommand, HelpfulGroup
 from vsuda_cli.io.memory import keep_freed_memory
+from vsuda_cli.options import variables_of
 
 # The exit code of what a signal ended.
 INTERRUPTED = 130
@@ -145,6 +146,6 @@ def _explain(message: str) -> None:
 def _verbosity() -> int:
     """Count the options -v as typed: the error may be that they could not be read."""
     typed = sum(len(word) - 1 for word in sys.argv if re.fullmatch("-v+", word))
-    command = "".join(sys.argv[1:2]).replace("-", "_").upper()
-    told = os.environ.get(f"VSUDA_{command}_VERBOSE") or os.environ.get("VSUDA_VERBOSE", "")
+    own, common = variables_of("".join(sys.argv[1:2]), "verbose")
+    told = os.environ.get(own) or os.environ.get(common, "")
     return typed + sys.argv.count("--verbose") or (int(told) if told.isdecimal() else 0)

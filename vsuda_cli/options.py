@@ -216,6 +216,12 @@ def expand_options(function: Function) -> Function:
     return typing.cast(Function, command)
 
 
+def variables_of(command: str, option: str) -> list[str]:
+    """Return the environment variables that set a command's option, the one that wins first."""
+    names = (f"{command}_{option}", option)
+    return [f"VSUDA_{name}".replace("-", "_").upper() for name in names]
+
+
 def _options_of(group: Any) -> list["dataclasses.Field[Any]"]:
     return [field for field in dataclasses.fields(group) if field.name != "typed"]
 
@@ -240,8 +246,7 @@ def _described(command: str, name: str, hint: Any) -> Any:
             given = (extra.default, *(extra.param_decls or ()))
             long = [text for text in given if isinstance(text, str) and text.startswith("--")]
             option = long[0].split("/")[0][2:] if long else name
-            names = (f"{command}_{option}", option)
-            extra = _copy_option(extra, [f"VSUDA_{one}".replace("-", "_").upper() for one in names])
+            extra = _copy_option(extra, variables_of(command, option))
             kinds = _kinds(kind)
             if bool not in kinds:
                 shown = [word for one, word in METAVARS.items() if one in kinds]

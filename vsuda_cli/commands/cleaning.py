@@ -20,10 +20,8 @@ from vsuda_cli.images.cropping import place_back
 from vsuda_cli.images.cysts import fill_cysts
 from vsuda_cli.images.outlines import snap_outlines
 from vsuda_cli.io.batch import JobResult
-from vsuda_cli.io.cases import CaseFile
+from vsuda_cli.io.cases import EARS, CaseFile
 from vsuda_cli.io.nifti import load_image, load_label, read_geometry, save_label
-
-EARS = ("_R", "_L")
 
 
 def clean_case(

@@ -99,7 +99,13 @@ def postprocess(
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.images.components import CONNECTIVITY, MAX_ABOVE_MM, Rules
     from vsuda_cli.io.batch import Job
-    from vsuda_cli.io.cases import find_images, find_labels, output_path, refuse_same_folder
+    from vsuda_cli.io.cases import (
+        find_images,
+        find_labels,
+        output_path,
+        refuse_same_folder,
+        without_ear,
+    )
 
     console.set_up_logging(options.quiet, options.verbose)
     names = parse_classes(classes)
@@ -143,7 +149,7 @@ def postprocess(
     scans: dict[str, Path] = {}
     if like is None:
         for file in files:
-            groups.setdefault(_without_ear(file.case) if one_sided else file.case, []).append(file)
+            groups.setdefault(without_ear(file.case) if one_sided else file.case, []).append(file)
     else:
         scans = {scan.case: scan.path for scan in find_images(like)}
         for file in files:
@@ -160,15 +166,10 @@ def postprocess(
 def _scan_of(label: "CaseFile", scans: dict[str, Path], like: str) -> str:
     """Return the scan's case that a label map belongs to: its own name, or without _R and _L."""
     from vsuda_cli.errors import VsudaError
+    from vsuda_cli.io.cases import without_ear
 
-    short = _without_ear(label.case)
+    short = without_ear(label.case)
     for case in (label.case, short):
         if case in scans:
             return case
     raise VsudaError(label.path, f"has no scan {short}_<tag>.nii.gz in {like}", "check --like")
-
-
-def _without_ear(case: str) -> str:
-    from vsuda_cli.commands.cleaning import EARS
-
-    return case[:-2] if case.endswith(EARS) else case

@@ -16,6 +16,8 @@ LABEL = "Label"
 PROBABILITY = "Probability"
 ROI = "ROI"
 NOT_IMAGES = frozenset({LABEL, PROBABILITY, ROI, "Confidence", "Disagreement"})
+# What the crops of a scan's ears add to its case.
+EARS = ("_R", "_L")
 # The case of one ear's crop, or of a pseudo-image made from it.
 _CROP = re.compile(r"_[RL](_e\d+)*$")
 
@@ -54,6 +56,11 @@ def is_crop(case: str) -> bool:
     Its translations are too: `a_R_e080`, and of that one, `a_R_e080_e012`.
     """
     return _CROP.search(case) is not None
+
+
+def without_ear(case: str) -> str:
+    """Return the case of the scan that an ear's crop is of: `a` of `a_R`, and of `a` itself."""
+    return case[:-2] if case.endswith(EARS) else case
 
 
 def find_files(source: str | Path) -> list[CaseFile]:
