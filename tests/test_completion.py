@@ -20,6 +20,7 @@ CHOICES = {
     "phantom --size": "vsuda_cli.images.phantom_scan:SIZES",
     "phantom --structures": "vsuda_cli.images.phantom_anatomy:STRUCTURES",
     "crop --side": "vsuda_cli.commands.ear_crops:SIDES",
+    "predict --side": "vsuda_cli.commands.ear_crops:SIDES",
     "fuse --method": "vsuda_cli.images.fusion:METHODS",
     "fuse --rule": "vsuda_cli.images.confident_learning:RULES",
     "postprocess --connectivity": "vsuda_cli.images.components:CONNECTIVITY",

@@ -44,6 +44,8 @@ from vsuda_cli.resolving import resolve
         (SegmentationSettings, "preprocessing.spacing_mm=[1, inf, 1]"),
         (SegmentationSettings, "structure_ranges=[[0.7, 0.2]]"),
         (SegmentationSettings, "structure_ranges=[[0.1, 0.9], [5, 7]]"),
+        (SegmentationSettings, "structure_factors=[[1.0, 0.5]]"),
+        (SegmentationSettings, "structure_factors=[[-1.0, 2.0]]"),
         (MeanTeacherSettings, "ema_decay_start=1.1"),
         (MeanTeacherSettings, "ema_decay_end=2"),
         (CutSegSettings, "translation_rate=-1"),

@@ -92,6 +92,10 @@ def refuse_senseless(flat: Mapping[str, Any]) -> None:
         if not 0 <= low <= high <= 1:
             problem, remedy = "holds no range of intensities", "give [LOW,HIGH] between 0 and 1"
             raise VsudaError(f"structure_ranges = {flat['structure_ranges']}", problem, remedy)
+    for low, high in flat.get("structure_factors", ()):
+        if not 0 <= low <= high < math.inf:
+            problem, remedy = "holds no range of factors", "give [LOW,HIGH] from 0 on"
+            raise VsudaError(f"structure_factors = {flat['structure_factors']}", problem, remedy)
     if not all(0 <= beta < 1 for beta in flat.get("betas", ())):
         problem, remedy = "are no two decays of averages", "give two from 0 to below 1"
         raise VsudaError(f"betas = {flat['betas']}", problem, remedy)

@@ -159,6 +159,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(data, tmp_path)
         ([data / "run", images, out, "--checkpoint", "first"], "use best, last or an epoch"),
         ([data / "run", images, out, "--atlas", "a.nii.gz"], "is given without --roi"),
         ([data / "run", images, out, "--roi", "a.nii.gz"], "is given without --atlas"),
+        ([data / "run", images, out, "--side", "left"], "is of no use without --atlas"),
+        ([data / "run", images, out, "--side", "up"], "write both, left or right"),
         ([data / "run", tmp_path / "gan", out], "holds no"),
     ):
         with pytest.raises(VsudaError, match=message):
@@ -291,6 +293,23 @@ def test_one_command_segments_a_scan(scans, tmp_path):
     assert np.allclose(maps.sum(axis=-1), 1, atol=1e-4)
     assert (maps.argmax(axis=-1) == found.array).mean() > 0.9999
     assert (maps[0, 0, 0] == (1, 0, 0)).all()
+
+
+def test_a_scan_that_shows_one_ear_is_segmented_there(scans, tmp_path):
+    folder, atlas = scans
+    scan = load_image(folder / "scans" / "a_hrT2.nii.gz")
+    # The first axis runs to the left: what lies right of the middle, and a little more.
+    kept = scan.array.shape[0] * 9 // 16
+    save_image(tmp_path / "scans" / "a_hrT2.nii.gz", scan.array[:kept], scan.affine)
+    result = call(folder / "run", tmp_path / "scans", tmp_path / "both", *atlas)
+    assert result.exit_code == 1
+    assert "of the region of ear L lies in the field of view" in result.stderr.replace("\n", " ")
+    words = [*atlas, "--side", "right", "--json"]
+    result = call(folder / "run", tmp_path / "scans", tmp_path / "one", *words)
+    assert list(json.loads(result.stdout)["sides"]) == ["R"]
+    found = load_label(tmp_path / "one" / "a_Label.nii.gz")
+    assert found.array.shape == (kept, *scan.array.shape[1:])
+    assert set(np.unique(found.array)) == {0, 1, 2}
 
 
 def test_a_scan_that_hardly_resembles_the_atlas_is_named(scans, tmp_path, monkeypatch):

@@ -247,6 +247,9 @@ def test_options_that_nothing_would_read_are_refused(crops: Path, tmp_path: Path
     refused = vsuda(*words, "--set background_margin_mm=5")
     assert refused.code == 2
     assert "has no images to mark" in refused.err
+    refused = vsuda(*words, "--set structure_factors=[[0.5,2.0]]")
+    assert refused.code == 2
+    assert "structure_factors: has 1 ranges for 2 structures" in refused.err
     for ranges, known in (("", 0), ("--set structure_ranges=[[0.3,0.8]]", 1)):
         refused = vsuda(*words, "--set exclude_by_intensity=true", ranges)
         assert refused.code == 2

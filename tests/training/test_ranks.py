@@ -160,6 +160,11 @@ def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert ranks.device_of(cuda) == cuda
     monkeypatch.setenv("WORLD_SIZE", "2")
+    # As some clusters set it for every job.
+    assert ranks.device_of(cuda) == cuda
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(VsudaError, match="LOCAL_RANK: is not set"):
+        ranks.device_of(cuda)
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert ranks.device_of(cuda) == torch.device("cuda", 1)
     assert ranks.device_of(torch.device("cuda", 0)) == torch.device("cuda", 0)

@@ -64,11 +64,11 @@ def crop(
     from vsuda_cli.commands.crop_records import outliers, record_path
     from vsuda_cli.commands.crop_sheets import write_sheets
     from vsuda_cli.commands.ear_crops import (
-        SIDES,
         CropSettings,
         crop_case,
         crop_outputs,
         load_atlas,
+        sides_of,
     )
     from vsuda_cli.commands.running import finish, run_cases
     from vsuda_cli.errors import VsudaError
@@ -80,9 +80,7 @@ def crop(
         refuse_same_folder,
     )
 
-    if side not in SIDES:
-        raise VsudaError(f"--side {side}", "is unknown", "write both, left or right")
-    sides = SIDES[side]
+    sides = sides_of(side)
     wanted_size = None if size is None else _three("--size", size, int)
     wanted_spacing = None if spacing is None else _three("--spacing", spacing, float)
     settings = CropSettings(atlas, roi, sides, wanted_size, wanted_spacing, transforms)

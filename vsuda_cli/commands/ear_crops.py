@@ -83,6 +83,13 @@ def load_atlas(atlas: Path, roi: Path) -> Atlas:
     return Atlas(make_template(array, affine), corners_mm, digest)
 
 
+def sides_of(side: str) -> tuple[str, ...]:
+    """Return the ears that --side names; raises VsudaError for another word."""
+    if side not in SIDES:
+        raise VsudaError(f"--side {side}", "is unknown", "write both, left or right")
+    return SIDES[side]
+
+
 def crop_outputs(out: Path, case: CaseFile, sides: Sequence[str], labelled: bool) -> list[Path]:
     """Return the crops of one case, images before labels; the record comes after them."""
     tags = (case.tag, LABEL) if labelled else (case.tag,)
@@ -218,8 +225,8 @@ def _refuse_outside(
             raise VsudaError(
                 where,
                 f"only {100 * share:.0f} % of the region of ear {side} lies in the field of view",
-                "look at the scan: it does not show that ear (vsuda crop --side cuts out the other "
-                "one), or the registration went astray",
+                "look at the scan: it does not show that ear (--side takes the other alone), or "
+                "the registration went astray",
             )
 
 

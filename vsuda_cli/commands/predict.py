@@ -37,6 +37,12 @@ def predict(
         Path | None,
         typer.Option("--roi", metavar="FILE", help="Region of the atlas' right ear, as a mask."),
     ] = None,
+    side: Annotated[
+        str,
+        typer.Option(
+            "--side", metavar="both|left|right", help="Which ears of whole scans to segment."
+        ),
+    ] = "both",
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Write <case>_Probability.nii.gz too.")
     ] = False,
@@ -73,9 +79,10 @@ def predict(
 ) -> None:
     """Segment images with a trained run, on the images' own grids.
 
-    A run trained on crops takes whole scans too, given --atlas and --roi: both ears are cut out,
-    segmented and put back. The two --inplane options route cases by pixel size, the larger of the
-    two in plane, so that two runs can share the work without doing a case twice.
+    A run trained on crops takes whole scans too, given --atlas and --roi: both ears, or that of
+    --side, are cut out, segmented and put back. The two --inplane options route cases by pixel
+    size, the larger of the two in plane, so that two runs can share the work without doing a case
+    twice.
 
     Example: vsuda predict runs/mt crops/target_validation predictions --probabilities
     """
@@ -98,7 +105,7 @@ def predict(
     if report is not None and launched() > 1:
         remedy = "give it to one process afterwards, with --skip-existing"
         raise VsudaError("--report", "would hold the share of one process only", remedy)
-    crops = _crop_settings(atlas, roi)
+    crops = _crop_settings(atlas, roi, side)
     cases = find_images(images)
     refuse_same_folder(out, [images], [case.path for case in cases])
     chosen = [case for case in cases if _is_wanted(case, inplane_above, inplane_below)]
@@ -130,18 +137,22 @@ def predict(
     finish(outcome)
 
 
-def _crop_settings(atlas: Path | None, roi: Path | None) -> "CropSettings | None":
+def _crop_settings(atlas: Path | None, roi: Path | None, side: str) -> "CropSettings | None":
     """Return how ears are cut out, as `vsuda crop` does unless told otherwise."""
-    from vsuda_cli.commands.ear_crops import SIDES, CropSettings, load_atlas
+    from vsuda_cli.commands.ear_crops import CropSettings, load_atlas, sides_of
     from vsuda_cli.errors import VsudaError
 
+    sides = sides_of(side)
     if atlas is None and roi is None:
+        if side != "both":
+            problem = "is of no use without --atlas: images are segmented as they are"
+            raise VsudaError(f"--side {side}", problem, "give --atlas and --roi, or leave it away")
         return None
     if atlas is None or roi is None:
         given, other = ("--roi", "--atlas") if atlas is None else ("--atlas", "--roi")
         raise VsudaError(given, f"is given without {other}", "give both, as vsuda atlas made them")
     load_atlas(atlas, roi)
-    return CropSettings(atlas, roi, SIDES["both"], size=None, spacing_mm=None)
+    return CropSettings(atlas, roi, sides, size=None, spacing_mm=None)
 
 
 def _is_wanted(image: "CaseFile", above: float | None, below: float | None) -> bool:

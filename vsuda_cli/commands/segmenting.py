@@ -34,6 +34,11 @@ def resolve_segmenter(
     """
     settings = resolve_settings(kind, options, classes=class_names(classes))
     known, wanted = len(settings.structure_ranges), len(settings.classes)
+    factors = len(settings.structure_factors)
+    if factors not in (0, wanted):
+        problem = f"has {factors} ranges for {wanted} structures"
+        remedy = "give [[LOW,HIGH],...], one for each; [1,1] leaves one as it is"
+        raise VsudaError("--set structure_factors", problem, remedy)
     if known != wanted and (known or settings.exclude_by_intensity):
         option = "structure_ranges" if known else "exclude_by_intensity"
         problem = f"knows the intensities of {known} of {wanted} structures"

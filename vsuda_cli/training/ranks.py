@@ -22,8 +22,11 @@ LONGEST = timedelta(days=30)
 
 
 def launched() -> int:
-    """Return how many processes torchrun started for this run; 1 without torchrun."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Return how many processes torchrun started for this run; 1 without torchrun.
+
+    Some clusters set WORLD_SIZE for every job: what torchrun started has a number too.
+    """
+    return int(os.environ.get("WORLD_SIZE", "1")) if "RANK" in os.environ else 1
 
 
 def join(device: torch.device, patience: timedelta | None = None) -> None:
@@ -72,11 +75,15 @@ def is_first() -> bool:
 def device_of(device: torch.device) -> torch.device:
     """Return this process's own GPU where several processes train on GPUs.
 
-    Raises VsudaError if there is none for it.
+    Raises VsudaError if there is none for it, or nothing says which.
     """
     if launched() == 1 or str(device) != "cuda":
         return device
-    local, gpus = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+    number = os.environ.get("LOCAL_RANK")
+    if number is None:
+        problem = "is not set: nothing says which of this machine's GPUs is this process's"
+        raise VsudaError("LOCAL_RANK", problem, "start with torchrun, or set it, from 0 on")
+    local, gpus = int(number), torch.cuda.device_count()
     if local >= gpus:
         problem = f"started more processes on this machine than it has GPUs, which are {gpus}"
         raise VsudaError("torchrun", problem, "start as many, or give --device cpu")
