@@ -72,7 +72,8 @@ _SHARES = frozenset(
 def refuse_senseless(flat: Mapping[str, Any]) -> None:
     """Raise VsudaError for the first setting that no training can follow.
 
-    flat: `{"unet.dropout": 0.2, ...}`, sequences as lists; keys that are not there are not missed.
+    flat: `{"unet.dropout": 0.2, ...}`, sequences as lists; keys that a kind of training has not are
+    not missed.
     """
     for key, value in flat.items():
         if key in _COUNTS | _AMOUNTS:
@@ -85,6 +86,9 @@ def refuse_senseless(flat: Mapping[str, Any]) -> None:
             raise VsudaError(f"{key} = {value}", "is no number above 0", "give one")
         if key in _SHARES and not 0 <= value <= 1:
             raise VsudaError(f"{key} = {value}", "is no share", "give 0 to 1")
+    names = flat.get("classes", ["VS"])
+    if not names or not all(names) or len(set(names)) < len(names):
+        raise VsudaError(f"classes = {names}", "is no list of different names", "give --classes")
     kernels = flat.get("unet.kernels", [])
     if not all(size % 2 for size in _numbers(kernels)):
         raise VsudaError(f"unet.kernels = {kernels}", "hold even sizes", "give odd ones")

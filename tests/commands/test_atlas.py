@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import typer
+from command_line import vsuda
 from synthetic_head import RIGHT_MM, TUMOUR_MM, head
 from typer.testing import CliRunner
 
@@ -93,6 +94,13 @@ def test_target_scans_like_the_source_are_refused(source, run, tmp_path):
     with pytest.raises(VsudaError, match="holds ceT1 like the source"):
         run(source, tmp_path / "out", "--target", source, raises=True)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_folder_of_listed_scans_is_no_output(source):
+    listed = "".join(f"{path}\n" for path in sorted(source.glob("*_ceT1.nii.gz")))
+    refused = vsuda("atlas", "-", source, "--dry-run", stdin=listed)
+    assert refused.code == 2
+    assert "is an input folder too" in refused.err
 
 
 def test_dry_run_writes_nothing(source, run, tmp_path):

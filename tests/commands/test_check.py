@@ -70,6 +70,18 @@ def test_fix_writes_sound_copies_and_leaves_the_input(run, folder, tmp_path):
     assert run(out, "--json").exit_code == 0
 
 
+def test_fix_never_writes_into_what_it_reads(run, folder, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    save_image(other / "c_ceT1.nii.gz", np.ones((5, 5, 5)), AFFINE)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    # Of several folders, the copies go to folders of their names.
+    assert folder.parent == tmp_path
+    refused = run(folder, other, "--fix", tmp_path, "--force")
+    assert "is an input folder too" in str(refused.exception)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
 @pytest.mark.parametrize("kind", ["unknown label", "another grid"])
 def test_fix_tells_what_is_still_wrong(run, folder, tmp_path, kind):
     moved = AFFINE.copy()

@@ -9,6 +9,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import typer
+from command_line import vsuda
+from odd_headers import write_with_header
 from synthetic_head import LEFT_MM, RIGHT_MM, TUMOUR_MM, ball, head
 from typer.testing import CliRunner
 
@@ -91,6 +93,19 @@ def test_an_atlas_that_shows_or_marks_nothing_is_refused(tmp_path, image, region
     save_label(paths[1], region.astype(np.uint8), np.eye(4))
     with pytest.raises(VsudaError, match=problem):
         load_atlas(*paths)
+
+
+def test_quiet_holds_from_the_atlas_on(tmp_path, caplog):
+    """nibabel warns about a negative pixel size."""
+
+    def flip(header):
+        header["pixdim"][1] = -0.5
+
+    atlas = write_with_header(tmp_path / "atlas_ceT1.nii.gz", flip)
+    save_image(tmp_path / "scans" / "a_hrT2.nii.gz", np.ones((4, 4, 4)), np.eye(4))
+    words = ["crop", tmp_path / "scans", tmp_path / "out", "--atlas", atlas, "--roi", atlas]
+    assert "is a constant image" in vsuda(*words, "-q").err
+    assert not caplog.records
 
 
 def test_no_labelled_voxel_is_cut(crops):

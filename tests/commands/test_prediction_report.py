@@ -40,6 +40,17 @@ def test_new_skipped_and_failed_cases_are_shown(tmp_path: Path) -> None:
     assert "4 files, SHA-256" in page
 
 
+def test_a_label_map_of_another_grid_is_shown_without_its_scan(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scan, label = files(tmp_path, "a")
+    save_image(scan, np.ones((12, 12, 4)), AFFINE)
+    report = tmp_path / "r.html"
+    report_predictions(report, {"a": scan}, {"a": label}, Outcome({}, ["a"]), ("VS", "cochlea"))
+    assert f"{scan}: on another grid than {label}" in capsys.readouterr().err
+    assert 'class="prediction"' in report.read_text()
+
+
 def test_nothing_is_written_without_a_report_or_a_case(tmp_path: Path) -> None:
     report_predictions(None, {}, {}, Outcome(), ("VS",))
     report_predictions(tmp_path / "r.html", {}, {}, Outcome(), ("VS",))

@@ -12,6 +12,7 @@ from vsuda_cli import config, resolving
 from vsuda_cli.commands import segmenting
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import labelled_images
+from vsuda_cli.options import TrainingOptions
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.segmenter import build_unet
 
@@ -25,16 +26,18 @@ SETTINGS = config.SegmentationSettings(
 
 
 @pytest.mark.parametrize(
-    ("text", "names"), [(None, None), ("VS", ["VS"]), ("VS, cochlea", ["VS", "cochlea"])]
+    ("text", "names"),
+    [(None, ("VS", "cochlea")), ("VS", ("VS",)), ("tumour, cochlea", ("tumour", "cochlea"))],
 )
-def test_class_names(text: str | None, names: list[str] | None) -> None:
-    assert segmenting.class_names(text) == names
+def test_class_names(text: str | None, names: tuple[str, ...]) -> None:
+    settings = segmenting.resolve_segmenter(config.SegmentationSettings, TrainingOptions(), text)
+    assert settings.classes == names
 
 
 @pytest.mark.parametrize("text", ["", "VS,", "VS,VS"])
 def test_empty_and_double_names_are_refused(text: str) -> None:
     with pytest.raises(VsudaError, match="--classes"):
-        segmenting.class_names(text)
+        segmenting.resolve_segmenter(config.SegmentationSettings, TrainingOptions(), text)
 
 
 def test_a_subject_is_on_one_side_of_the_split(tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ def test_the_challenges_layout_holds_several_teams(tmp_path):
         ("case,VS_Dice,VS_Dice\na,1,1\n", "twice"),
         ("case,VS_Dice\na,1\na,1\n", "case a twice"),
         ("case,VS_Dice\na,1,2\n", "3 cells in line 2"),
+        ("case,VS_Dice\n\n\na,1,2\n", "3 cells in line 4"),
+        ("case,VS_Dice\n\na,good\n", "line 3, VS_Dice: holds 'good'"),
         ("case,VS_Dice\na,good\n", "line 2, VS_Dice: holds 'good'"),
         ("case,VS_Dice\na,inf\n", "holds 'inf'"),
         ("case\x00\xff", "no column"),

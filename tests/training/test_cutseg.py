@@ -222,6 +222,17 @@ def test_grafts_are_drawn_anew_in_each_part_of_a_batch() -> None:
     assert not torch.equal(*runs)
 
 
+def test_the_translation_draws_by_this_runs_seed() -> None:
+    source = torch.Generator().manual_seed(3)
+    batch = {name: torch.rand((1, 1, 32, 32), generator=source) for name in ("source", "target")}
+    contrast = []
+    for seed in (0, 0, 5):
+        torch.manual_seed(7)
+        objective = CutSeg(dataclasses.replace(TOY, seed=seed), TRANSLATION, None, CPU)
+        contrast.append(float(objective.cut.update(batch)["contrast"]))
+    assert contrast[0] == contrast[1] != contrast[2]
+
+
 def test_it_continues_bit_for_bit() -> None:
     first = CutSeg(TOY, TRANSLATION, None, CPU)
     second = CutSeg(dataclasses.replace(TOY, seed=5), TRANSLATION, None, CPU)

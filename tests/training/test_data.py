@@ -109,6 +109,28 @@ def test_a_case_is_loaded_on_the_training_grid(tmp_path: Path) -> None:
     assert load_item(parse_name(image), None, preprocessing, 3).label is None
 
 
+def test_a_label_map_is_brought_to_its_images_grid(tmp_path: Path) -> None:
+    """31 slices of 0.75 mm make 15.5 of 1.5 mm: the last digits of an affine decide."""
+    affine = np.diag([0.6, 0.6, 0.75, 1.0])
+    other = affine.copy()
+    other[2, 2] *= 1 + 1e-6
+    case = tmp_path / "a_ceT1.nii.gz"
+    to = Preprocessing(spacing_mm=(0.6, 0.6, 1.5))
+    for mine, theirs in ((affine, other), (other, affine)):
+        save_image(case, np.random.default_rng(0).random((8, 8, 31)), mine)
+        save_label(tmp_path / "a_Label.nii.gz", np.ones((8, 8, 31)), theirs)
+        maps = np.zeros((8, 8, 31, 3), np.float32)
+        maps[..., 1] = 1
+        save_fractions(tmp_path / "a_Probability.nii.gz", maps, theirs)
+        image = parse_name(case)
+        found = load_item(image, tmp_path / "a_Label.nii.gz", to, 3)
+        assert found.label is not None and found.label.shape == found.image.shape[1:]
+        path = tmp_path / "a_Probability.nii.gz"
+        guessed = load_pseudo_item(image, path, to, 3, 0.5, keep_guess=True)
+        assert guessed.label is not None and guessed.guess is not None
+        assert guessed.label.shape == guessed.guess.shape[1:] == found.image.shape[1:]
+
+
 def test_a_label_elsewhere_or_out_of_range_is_refused(tmp_path: Path) -> None:
     image, label = write_case(tmp_path)
     with pytest.raises(VsudaError, match="holds label 2"):

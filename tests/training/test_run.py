@@ -138,6 +138,17 @@ def test_a_run_whose_fine_tuning_goes_on_is_not_removed(tmp_path: Path) -> None:
     assert not tuned.exists()
 
 
+def test_what_is_left_of_a_fine_tuned_run_goes_too(tmp_path: Path) -> None:
+    run = started(tmp_path / "run")
+    tuned = started(run.fine_tuned.folder)
+    with_weights(tuned, 3)
+    # Killed while it was removed, its settings first.
+    tuned.config.unlink()
+    start(run, SETTINGS, PROVENANCE, force=True)
+    check_free(run.fine_tuned, force=False)
+    assert tuned.epochs() == []
+
+
 def test_a_file_system_without_locks_refuses_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -52,6 +52,19 @@ def test_many_classes_have_colours() -> None:
     assert len(np.unique(tile.reshape(-1, 3), axis=0)) == len(LABEL_COLOURS) + 1
 
 
+def test_what_is_ignored_is_drawn_as_background() -> None:
+    label = torch.full((4, 4, 3), 255, dtype=torch.uint8)
+    label[:, :, 2] = 0
+    label[0, :, 2] = 5
+    label[1, :, 0] = 0
+    (tile,) = tiles(panel_png({"label": label}), 1)
+    # The slice of the structure, not that of most voxels; the fifth has the first one's colour.
+    assert tile[0, 0].tolist() == list(LABEL_COLOURS[0])
+    assert tile[0, -1].tolist() == [0, 0, 0]
+    (plane,) = tiles(panel_png({"label": label[:, :, 0]}), 1)
+    assert plane.max() == 0
+
+
 def test_the_same_pictures_give_the_same_bytes() -> None:
     picture = {"a": torch.rand(5, 7, generator=torch.Generator().manual_seed(0))}
     assert panel_png(picture) == panel_png(picture)

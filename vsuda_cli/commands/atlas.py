@@ -60,13 +60,14 @@ def atlas(
 
     console.set_up_logging(options.quiet, options.verbose)
     pairs = labelled_images(source, labels)
+    images = [image for image, _ in pairs]
     targets = [] if target is None else find_images(target)
     for image, label in pairs:
         read_geometry(image.path)
         read_geometry(label)
     for image in targets:
         read_geometry(image.path)
-    tag = _one_tag(source, [image for image, _ in pairs])
+    tag = _one_tag(source, images)
     image_path, roi_path = output_path(out, "atlas", tag), output_path(out, "atlas", "ROI")
     outputs = [image_path, roi_path]
     if target is not None:
@@ -74,7 +75,8 @@ def atlas(
         if target_tag == tag:
             raise VsudaError(target, f"holds {tag} like the source", "leave --target away")
         outputs.append(output_path(out, "atlas", target_tag))
-    refuse_same_folder(out, [folder for folder in (source, labels, target) if folder is not None])
+    folders = [folder for folder in (source, labels, target) if folder is not None]
+    refuse_same_folder(out, folders, [file.path for file in [*images, *targets]])
     job = Job("atlas", (*outputs, out / "atlas.png"), ())
     to_run, _ = plan([job], force=options.force, skip_existing=options.skip_existing)
     record: dict[str, str] = {}

@@ -52,8 +52,13 @@ def check(
                 continue
             errors += _inspect(folder, shared, count, options, to_stderr=False)
     else:
-        refuse_same_folder(fix, folders)
-        outcome, copies = _repair(files, fix, options)
+        # Several folders may hold files of the same name.
+        targets = {
+            folder: fix if len(files) == 1 else fix / folder.resolve().name for folder in files
+        }
+        for target in (fix, *targets.values()):
+            refuse_same_folder(target, folders)
+        outcome, copies = _repair(files, targets, options)
         # What nobody can know stays wrong: whole files with unknown labels, pairs that do not fit.
         for folder, paths in copies.items():
             errors += _inspect(folder, paths, count, options, to_stderr=True)
@@ -63,18 +68,16 @@ def check(
 
 
 def _repair(
-    files: "Mapping[Path, Sequence[Path]]", fix: Path, options: BatchOptions
+    files: "Mapping[Path, Sequence[Path]]", targets: "Mapping[Path, Path]", options: BatchOptions
 ) -> "tuple[Outcome, dict[Path, list[Path]]]":
-    """Write repaired copies; also return those that are there now, by their folder."""
+    """Write repaired copies, each folder's to its target; also return those there, by folder."""
     from vsuda_cli.commands.running import run_cases
     from vsuda_cli.io.batch import Job
 
     jobs = []
     for folder, paths in files.items():
-        # Several folders may hold files of the same name.
-        target = fix if len(files) == 1 else fix / folder.resolve().name
         for path in paths:
-            copy = target / (path.name if path.name.endswith(".gz") else path.name + ".gz")
+            copy = targets[folder] / (path.name if path.name.endswith(".gz") else path.name + ".gz")
             jobs.append(Job(str(path), (copy,), (path, copy)))
     outcome = run_cases("Repairing", jobs, repair_one, options)
     copies: dict[Path, list[Path]] = {}

@@ -80,6 +80,7 @@ def crop(
         refuse_same_folder,
     )
 
+    console.set_up_logging(options.quiet, options.verbose)
     sides = sides_of(side)
     wanted_size = None if size is None else _three("--size", size, int)
     wanted_spacing = None if spacing is None else _three("--spacing", spacing, float)

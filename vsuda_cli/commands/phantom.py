@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vsuda_cli import console
 from vsuda_cli.options import BatchOptions, expand_options
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def phantom(
     from vsuda_cli.io.batch import Job
     from vsuda_cli.io.cases import output_path
 
+    console.set_up_logging(options.quiet, options.verbose)
     if size not in SIZES:
         raise VsudaError(f"--size {size}", "is unknown", f"use one of {', '.join(SIZES)}")
     names = parse_classes(structures, "--structures")

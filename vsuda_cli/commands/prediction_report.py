@@ -63,11 +63,15 @@ def report_predictions(
 
 
 def _case(case: str, scan: Path, label: Path, structures: Sequence[str]) -> "ReportCase":
-    from vsuda_cli.io.nifti import load_image, load_label
+    from vsuda_cli.io.nifti import load_image, load_label, same_grid
     from vsuda_cli.report.model import ReportCase
     from vsuda_cli.report.slices import draw_case
 
-    found = load_label(label, len(structures) + 1)
-    drawing = draw_case(None, found.array, load_image(scan).array, found.affine, structures)
+    found, volume = load_label(label, len(structures) + 1), load_image(scan)
+    # One kept by --skip-existing may be of an earlier version of its scan.
+    grey = volume.array if same_grid(volume, found) else None
+    if grey is None:
+        console.say(f"{scan}: on another grid than {label}, the report does not show it")
+    drawing = draw_case(None, found.array, grey, found.affine, structures)
     volumes = {f"{structure}_Volume": ml for structure, ml in drawing.volumes_ml.items()}
     return ReportCase(case, volumes, drawing)

@@ -32,7 +32,8 @@ def resolve_segmenter(
 
     Raises VsudaError for settings that contradict one another.
     """
-    settings = resolve_settings(kind, options, classes=class_names(classes))
+    names = None if classes is None else list(parse_classes(classes))
+    settings = resolve_settings(kind, options, classes=names)
     known, wanted = len(settings.structure_ranges), len(settings.classes)
     factors = len(settings.structure_factors)
     if factors not in (0, wanted):
@@ -50,14 +51,6 @@ def resolve_segmenter(
         problem = f"has {levels} channels, {len(unet.kernels)} kernels, {len(unet.strides)} strides"
         raise VsudaError("--set unet", problem, "give as many kernels, and one stride less")
     return settings
-
-
-def class_names(text: str | None) -> list[str] | None:
-    """Return the names in `VS,cochlea`, or None, which leaves them to the settings.
-
-    Raises VsudaError for empty or repeated names.
-    """
-    return None if text is None else list(parse_classes(text))
 
 
 def load_labelled(

@@ -158,7 +158,7 @@ def load(translator: "Translator", source: tuple[Path, Path | None]) -> Pair:
         labels = load_label(label)
         if not same_grid(volume, labels):
             raise VsudaError(label, f"is on another grid than {image.name}", "resample the label")
-        on_grid, _ = translator.prepare_label(labels.array, labels.affine)
+        on_grid, _ = translator.prepare_label(labels.array, volume.affine)
     return Pair(translator.prepare(volume.array, volume.affine, image), on_grid)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 from vsuda_cli.io.cases import LABEL, PROBABILITY
-from vsuda_cli.io.header import SHEAR_TOLERANCE, read_qform
+from vsuda_cli.io.header import SHEAR_TOLERANCE, farthest_apart_mm, read_qform
 from vsuda_cli.io.nifti import (
     LARGEST_LABEL,
     is_whole,
@@ -156,7 +156,6 @@ def _orthogonal(affine: Affine, shape: tuple[int, ...], repairs: list[str]) -> A
     straight[:3, :3] = (left @ right) * spacing
     middle = (np.asarray(shape[:3]) - 1) / 2
     straight[:3, 3] += affine[:3, :3] @ middle - straight[:3, :3] @ middle
-    corner = (np.asarray(shape[:3]) - 1) / 2
-    moved = np.linalg.norm((affine[:3, :3] - straight[:3, :3]) @ corner)
+    moved = farthest_apart_mm(affine, straight, shape)
     repairs.append(f"removed shear, which moves the corners by {moved:.1f} mm")
     return straight

@@ -41,8 +41,7 @@ def read_scores(path: Path) -> list[TeamScores]:
     Raises VsudaError for a file that cannot be read, lacks the column `case`, holds a case twice
     for one team, or a cell that is no number.
     """
-    header, lines = read_table(path)
-    names = [name.strip() for name in header]
+    names, lines = read_table(path)
     lowered = [name.lower() for name in names]
     if CASE not in lowered:
         raise VsudaError(path, "has no column `case`", "give a file written by vsuda evaluate")
@@ -52,10 +51,7 @@ def read_scores(path: Path) -> list[TeamScores]:
     team_at = lowered.index(TEAM) if TEAM in lowered else None
     columns = tuple(n for at, n in enumerate(names) if at not in (case_at, team_at))
     teams: dict[str, dict[str, dict[str, float | None]]] = {}
-    for number, cells in enumerate(lines, start=2):
-        if len(cells) != len(names):
-            problem = f"has {len(cells)} cells in line {number} but {len(names)} columns"
-            raise VsudaError(path, problem, "repair the file")
+    for number, cells in lines:
         team = path.stem if team_at is None else cells[team_at].strip()
         values = [cell for at, cell in enumerate(cells) if at not in (case_at, team_at)]
         rows = teams.setdefault(team, {})
@@ -71,19 +67,25 @@ def read_scores(path: Path) -> list[TeamScores]:
     return [TeamScores(team, columns, rows) for team, rows in teams.items()]
 
 
-def read_table(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Return a CSV file's header and rows; blank lines are left out.
+def read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return a CSV file's column names, and its rows with the number of the line they end in.
 
-    Raises VsudaError if it cannot be read or is empty.
+    Blank lines are left out. Raises VsudaError if the file cannot be read or is empty, or if a row
+    has more or fewer cells than there are columns.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        table = [row for row in csv.reader(io.StringIO(text)) if row]
+        reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig")))
+        rows = [(reader.line_num, row) for row in reader if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise VsudaError(path, f"cannot be read ({error})", "give a CSV file") from error
-    if not table:
+    if not rows:
         raise VsudaError(path, "is empty", "give a CSV file with a header")
-    return table[0], table[1:]
+    (_, header), *lines = rows
+    for number, cells in lines:
+        if len(cells) != len(header):
+            problem = f"has {len(cells)} cells in line {number} but {len(header)} columns"
+            raise VsudaError(path, problem, "repair the file")
+    return [name.strip() for name in header], lines
 
 
 def _number(cell: str, where: str) -> float | None:

@@ -50,7 +50,8 @@ def with_sized_anatomy(
                 probability[torch.from_numpy(outside)] = 0
         core, reach = (_threshold(found, share * voxels * len(found)) for share in (CORE, REACH))
         for probability, label in zip(found, labels, strict=True):
-            label[(probability >= reach).to(label.device)] = IGNORED
+            # Where nothing is yet: another structure may lie beside it.
+            label[(probability >= reach).to(label.device) & (label == 0)] = IGNORED
             label[largest_component(probability >= core).to(label.device)] = value
     return [replace(item, label=label) for item, label in zip(items, labels, strict=True)]
 

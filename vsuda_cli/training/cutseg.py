@@ -45,8 +45,8 @@ class CutSeg:
         self._settings = settings
         self._device = device
         self.segmentation = Segmentation(settings, device)
-        # How it is calculated is the run's own choice, not that of the run it goes on from.
-        own = ("mixed_precision", "channels_last", "compile_blocks", "gradient_clip")
+        # What it draws, and how it is calculated, is this run's choice, not that of the one before.
+        own = ("seed", "mixed_precision", "channels_last", "compile_blocks", "gradient_clip")
         changed: dict[str, Any] = {name: getattr(settings, name) for name in own}
         self.cut = Cut(replace(translation, **changed), device)
         self._teacher = teacher

@@ -104,7 +104,8 @@ def load_item(
     labels = load_label(label, class_count)
     if not same_grid(volume, labels):
         raise VsudaError(label, f"is on another grid than {image.path.name}", "resample the label")
-    resampled, _ = resample_label(labels.array, labels.affine, preprocessing.spacing_mm)
+    # By the image's affine: of two that hardly differ rounding would make grids of two sizes.
+    resampled, _ = resample_label(labels.array, volume.affine, preprocessing.spacing_mm)
     return Item(image.case, tensor, torch.from_numpy(resampled), affine=affine)
 
 
@@ -153,10 +154,11 @@ def load_pseudo_item(
     if maps.shape[3] != class_count:
         problem = f"holds {maps.shape[3]} classes, background included"
         raise VsudaError(probability, problem, f"predict {class_count}, or set --classes")
-    if not same_grid(read_geometry(image.path), maps):
+    grid = read_geometry(image.path)
+    if not same_grid(grid, maps):
         raise VsudaError(probability, f"is on another grid than {image.path.name}", "predict it")
     label = sure_labels(maps.array, least)
-    resampled, _ = resample_label(label, maps.affine, preprocessing.spacing_mm)
+    resampled, _ = resample_label(label, grid.affine, preprocessing.spacing_mm)
     known = torch.from_numpy(resampled)
     where = excluded(item.image, ranges) if ranges else None
     if where is not None:
@@ -166,7 +168,7 @@ def load_pseudo_item(
     if not keep_guess:
         return item
     channels = [
-        resample_image(maps.array[..., value], maps.affine, preprocessing.spacing_mm)[0]
+        resample_image(maps.array[..., value], grid.affine, preprocessing.spacing_mm)[0]
         for value in range(class_count)
     ]
     guess = torch.from_numpy(np.stack(channels))

@@ -137,7 +137,7 @@ def start(run: Run, settings: config.Training, provenance: dict[str, Any], *, fo
     if another process trains the run inside.
     """
     check_free(run, force=force)
-    with held(run.fine_tuned) if run.fine_tuned.exists() else nullcontext():
+    with held(run.fine_tuned) if _is_there(run.fine_tuned) else nullcontext():
         _remove_run_files(run)
     run.samples.mkdir(parents=True, exist_ok=True)
     run.state.parent.mkdir(parents=True, exist_ok=True)
@@ -287,8 +287,13 @@ def _remove_run_files(run: Run) -> None:
         else:
             path.unlink(missing_ok=True)
     # What was made from a run that is no more.
-    if run.fine_tuned.exists():
+    if _is_there(run.fine_tuned):
         _remove_run_files(run.fine_tuned)
+
+
+def _is_there(run: Run) -> bool:
+    """Tell whether a folder holds a run, or what is left of one."""
+    return run.exists() or (run.folder.is_dir() and _was_killed_while_removed(run))
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from vsuda_cli.images.pseudo_labels import IGNORED
+
 # Okabe and Ito's palette: orange and blue stay apart for colour-blind readers.
 LABEL_COLOURS = ((230, 159, 0), (0, 114, 178), (0, 158, 115), (204, 121, 167))
 TILE = 192
@@ -38,8 +40,10 @@ def _best_slices(pictures: dict[str, Tensor]) -> dict[int, int]:
             continue
         depth = picture.shape[-1]
         chosen.setdefault(depth, depth // 2)
-        if not picture.is_floating_point() and picture.any():
-            chosen[depth] = int((picture > 0).sum(dim=(0, 1)).argmax())
+        if not picture.is_floating_point():
+            labelled = (picture > 0) & (picture != IGNORED)
+            if labelled.any():
+                chosen[depth] = int(labelled.sum(dim=(0, 1)).argmax())
     return chosen
 
 
@@ -50,6 +54,10 @@ def _colours(plane: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
         grey = (values.float().clamp(0, 1) * 255).byte().numpy()
         return np.stack([grey] * 3, axis=-1)
     palette = np.array([(0, 0, 0), *LABEL_COLOURS], dtype=np.uint8)
-    coloured: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-    coloured = palette[values.long().numpy() % len(palette)]
+    numbers = values.long().numpy()
+    # Colours repeat; what is ignored looks like background.
+    shown = np.where(
+        (numbers > 0) & (numbers != IGNORED), (numbers - 1) % len(LABEL_COLOURS) + 1, 0
+    )
+    coloured: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = palette[shown]
     return coloured
