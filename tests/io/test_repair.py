@@ -107,9 +107,9 @@ def test_no_form_at_all_is_a_loud_guess(tmp_path):
 
 def test_shear_goes_and_the_middle_stays(tmp_path):
     sheared = AFFINE.copy()
-    sheared[0, 1] = 0.05
+    sheared[0, 1:3] = 0.05, -0.3
     out, repairs = fixed(tmp_path, nib.Nifti1Image(image(), sheared))
-    # Each corner's own way, the longest: along x, by as much as y reaches from the middle.
+    # The two shears work against each other in the last corner, together in others.
     straight = load_image(out).affine
     corners = np.array([[x, y, z, 1] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
     corners[:, :3] *= np.array(SHAPE) - 1

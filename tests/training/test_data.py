@@ -113,7 +113,7 @@ def test_a_label_map_is_brought_to_its_images_grid(tmp_path: Path) -> None:
     """31 slices of 0.75 mm make 15.5 of 1.5 mm: the last digits of an affine decide."""
     affine = np.diag([0.6, 0.6, 0.75, 1.0])
     other = affine.copy()
-    other[2, 2] *= 1 + 1e-6
+    other[2, 2] *= 1 - 1e-6
     case = tmp_path / "a_ceT1.nii.gz"
     to = Preprocessing(spacing_mm=(0.6, 0.6, 1.5))
     for mine, theirs in ((affine, other), (other, affine)):
