@@ -1,8 +1,6 @@
 """A run becomes a function: the training's preprocessing, averages, the image's own grid."""
 
 import dataclasses
-import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,17 +210,3 @@ def test_every_segmenting_commands_runs_load(tmp_path, command):
     loaded = load_run(folder)
     assert type(loaded.settings) is kind
     assert not loaded.members[0].network.training
-
-
-def test_the_readmes_snippet_runs(tmp_path, monkeypatch):
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (snippet,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
-    segmenter_run(tmp_path / "runs" / "mt")
-    segmenter_run(tmp_path / "runs" / "cutseg", seed=1)
-    save_images(tmp_path / "crops" / "validation", ["scan_R"], spacing_mm=(0.8, 1.3, 2.0))
-    monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(compile(snippet, "README.md", "exec"), names)
-    assert names["probabilities"].shape == (*names["image"].shape, 3)
-    assert np.allclose(names["probabilities"].sum(axis=-1), 1, atol=1e-5)
-    assert set(np.unique(names["labels"])) <= {0, 1, 2}

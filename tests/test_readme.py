@@ -61,3 +61,10 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert "<html" in (tmp_path / "report.html").read_text()
     assert (tmp_path / "fused.csv").read_text().startswith("case,VS_Dice,VS_ASSD")
     assert len(list((tmp_path / "final").glob("*_Label.nii.gz"))) == 2
+    (snippet,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    told = "print(*probabilities.shape, *labels.shape)"
+    words = [sys.executable, "-c", f"{snippet}\n{told}"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *grid, classes = map(int, done.stdout.split()[:4])
+    assert (grid, classes) == (list(map(int, done.stdout.split()[4:])), 3)
