@@ -36,6 +36,30 @@ def test_of_several_seeds_it_is_the_spread_of_their_means(tmp_path: Path) -> Non
     assert table["halfway"]["cochlea_ASSD"] == [2.0, 0.0]
 
 
+def test_structures_are_those_of_the_score_files(tmp_path: Path) -> None:
+    for name in RUNGS:
+        _score(tmp_path / "out", name, 0.5, 0.6)
+        path = tmp_path / "out" / "scores" / f"{name}.csv"
+        path.write_text(path.read_text().replace("VS_", "neuroma_").replace("cochlea_", "spiral_"))
+    table, printed = _ladder(tmp_path, tmp_path / "out")
+    assert table["halfway"]["spiral_Dice"] == [0.6, 0.0]
+    head = printed.splitlines()[0]
+    assert "| neuroma Dice | neuroma ASSD (mm) | gap closed | spiral Dice |" in head
+
+
+@pytest.mark.parametrize(
+    "target", ["ladder", "shown", "y/done/train-guided", "y/done/train-mirrored"]
+)
+def test_names_of_structures_go_to_all_that_take_them(target: str) -> None:
+    words = ["make", "-n", "-f", RECIPE / "Makefile", "DATA=x", "OUT=y", "CLASSES=neuroma,spiral"]
+    done = subprocess.run([*words, target], capture_output=True, text=True, check=True)
+    naming = ("seg-train", "mt-train", "cutseg-train", "fuse", "postprocess", "evaluate")
+    calls = [line for line in done.stdout.splitlines() if line.split()[:1] == ["vsuda"]]
+    named = [line for line in calls if line.split()[1] in naming]
+    assert named
+    assert all("--classes neuroma,spiral" in line for line in named)
+
+
 def test_minutes_are_those_of_a_rungs_own_trainings(tmp_path: Path) -> None:
     out = tmp_path / "out"
     for name in RUNGS:

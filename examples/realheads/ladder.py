@@ -14,7 +14,7 @@ import statistics
 import sys
 from pathlib import Path
 
-COLUMNS = ("VS_Dice", "VS_ASSD", "cochlea_Dice", "cochlea_ASSD")
+METRICS = ("Dice", "ASSD")
 
 
 def main() -> None:
@@ -26,12 +26,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args()
     rungs = {name: measured(options.outs, name) for name in options.rungs}
-    for name, columns in rungs.items():
-        for structure in ("VS", "cochlea"):
-            share = closed(columns, rungs, f"{structure}_Dice")
-            rungs[name][f"{structure}_gap"] = share
+    structures = [key.removesuffix("_Dice") for key in rungs[options.rungs[0]] if "_Dice" in key]
+    for columns in rungs.values():
+        for structure in structures:
+            columns[f"{structure}_gap"] = closed(columns, rungs, f"{structure}_Dice")
     options.json.write_text(json.dumps(rungs, indent=1) + "\n")
-    table = markdown(rungs)
+    table = markdown(rungs, structures)
     options.markdown.write_text(table)
     sys.stdout.write(table)
 
@@ -40,7 +40,7 @@ def measured(outs: list[Path], name: str) -> dict[str, object]:
     """Return each column's [mean, standard deviation (n - 1)], and the mean minutes of training."""
     runs = [read(out / "scores" / f"{name}.csv") for out in outs]
     found: dict[str, object] = {"runs": len(runs)}
-    for column in COLUMNS:
+    for column in runs[0]:
         of_scans = [run[column] for run in runs]
         values = of_scans[0] if len(runs) == 1 else [statistics.fmean(one) for one in of_scans]
         deviation = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -52,10 +52,11 @@ def measured(outs: list[Path], name: str) -> dict[str, object]:
 
 
 def read(path: Path) -> dict[str, list[float]]:
-    """Return each column's cells that are not empty."""
+    """Return the cells that are not empty of each structure's Dice and ASSD."""
     with path.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    return {column: [float(row[column]) for row in rows if row[column]] for column in COLUMNS}
+    columns = [name for name in rows[0] if name.endswith(tuple(f"_{one}" for one in METRICS))]
+    return {column: [float(row[column]) for row in rows if row[column]] for column in columns}
 
 
 def minutes_of_training(runs: Path, name: str) -> float | None:
@@ -77,16 +78,22 @@ def closed(columns: dict, rungs: dict, name: str) -> float | None:
     return (columns[name][0] - low) / (high - low) if high != low else None
 
 
-def markdown(rungs: dict) -> str:
+def markdown(rungs: dict, structures: list[str]) -> str:
     """Return the table, one rung a row."""
-    lines = ["| rung | VS Dice | VS ASSD (mm) | gap closed | cochlea Dice | cochlea ASSD (mm) |"]
-    lines[0] += " gap closed | training (min) |"
-    lines.append("|---" * 8 + "|")
+    head = ["rung"]
+    for structure in structures:
+        head += [f"{structure} Dice", f"{structure} ASSD (mm)", "gap closed"]
+    head.append("training (min)")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for name, found in rungs.items():
-        cells = [f"{found[c][0]:.3f} ± {found[c][1]:.3f}" for c in COLUMNS]
-        gaps = ["-" if found[g] is None else f"{found[g]:.2f}" for g in ("VS_gap", "cochlea_gap")]
-        minutes = "-" if found["minutes"] is None else f"{found['minutes']:.1f}"
-        row = [name, *cells[:2], gaps[0], *cells[2:], gaps[1], minutes]
+        row = [name]
+        for structure in structures:
+            for metric in METRICS:
+                mean, deviation = found[f"{structure}_{metric}"]
+                row.append(f"{mean:.3f} ± {deviation:.3f}")
+            gap = found[f"{structure}_gap"]
+            row.append("-" if gap is None else f"{gap:.2f}")
+        row.append("-" if found["minutes"] is None else f"{found['minutes']:.1f}")
         lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines) + "\n"
 
