@@ -1,6 +1,7 @@
 """Where a run's settings come from: option, file, preset; and how they are written and compared."""
 
 import dataclasses
+import difflib
 import tomllib
 import typing
 from pathlib import Path
@@ -101,9 +102,11 @@ def _updated(settings: Settings, values: dict[str, Any], source: object) -> Sett
 
 def _replaced(settings: Any, path: list[str], value: Any, where: str) -> Any:
     name, *rest = path
-    if name not in {field.name for field in dataclasses.fields(settings)}:
-        known = ", ".join(field.name for field in dataclasses.fields(settings))
-        raise VsudaError(where, "is no setting of this command", f"known: {known}")
+    known = [field.name for field in dataclasses.fields(settings)]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        remedy = f"did you mean {near[0]}? --dry-run lists all" if near else "--dry-run lists all"
+        raise VsudaError(where, "is no setting of this command", remedy)
     current = getattr(settings, name)
     if rest:
         if not dataclasses.is_dataclass(current):
@@ -126,15 +129,26 @@ def _typed(hint: Any, value: Any, where: str) -> Any:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not kind:
-        raise VsudaError(
-            where, f"is {value!r}, which is no {kind.__name__}", f"give a {kind.__name__}"
-        )
+        raise VsudaError(where, f"is {value!r}", f"give {_described(hint)}")
     return value
+
+
+def _described(hint: Any) -> str:
+    """Return what a setting of a type takes, in words."""
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a word"}
+    if hint in words:
+        return words[hint]
+    parts = typing.get_args(hint)
+    if not parts:
+        return f"its parts, as {dataclasses.fields(hint)[0].name}"
+    return "a list [...]" if parts[-1] is Ellipsis else f"a list of {len(parts)}, [...]"
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise VsudaError(path, "does not exist", "check the path") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise VsudaError(path, f"cannot be read as TOML ({error})", "correct the file") from error
 

@@ -90,7 +90,7 @@ def test_a_teacher_is_a_frozen_network_of_the_same_classes(
     load_teacher(run, dataclasses.replace(SETTINGS, patch_size=(64, 64, 8)), CPU)
     assert "is asked about patches of [64, 64, 8]" in capsys.readouterr().err.replace("\n", " ")
     other = dataclasses.replace(SETTINGS, classes=("VS", "canal"))
-    with pytest.raises(VsudaError, match="was trained on classes"):
+    with pytest.raises(VsudaError, match="was trained on the classes"):
         load_teacher(run, other, CPU)
 
 

@@ -93,7 +93,7 @@ def test_start_and_classes_must_fit(crops: Path, tmp_path: Path) -> None:
     for more in ("", "--dry-run"):
         done = vsuda(*words, "--init", crops / "seg", "--classes VS,cochlea,canal", more)
         assert done.code == 2
-        assert "was trained on classes" in done.err
+        assert "was trained on the classes" in done.err
     done = vsuda(*words, "--init", crops / "seg", "--set unet.channels=[3,4,4,4,4,4]")
     assert done.code == 2
     assert "does not fit" in done.err

@@ -78,7 +78,7 @@ def test_weights_of_a_run_are_loaded_where_classes_agree(tmp_path: Path) -> None
     pairs = zip(network.state_dict().values(), fresh.state_dict().values(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     other = config.SegmentationSettings(classes=("VS",))
-    with pytest.raises(VsudaError, match="was trained on classes"):
+    with pytest.raises(VsudaError, match="was trained on the classes"):
         segmenting.start_from(tmp_path, fresh, other)
     coarse = config.SegmentationSettings(preprocessing=config.Preprocessing((2.0, 2.0, 3.0)))
     with pytest.raises(VsudaError, match=r"give all runs the same --set preprocessing"):

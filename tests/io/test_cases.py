@@ -89,7 +89,7 @@ def test_a_path_on_standard_input_must_exist(
 
 def test_empty_standard_input_is_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
     give_stdin(monkeypatch)
-    with pytest.raises(VsudaError, match="holds no"):
+    with pytest.raises(VsudaError, match="holds no .* paths to standard input"):
         find_images("-")
 
 
@@ -99,14 +99,34 @@ def test_nothing_found_is_an_error(tmp_path: Path) -> None:
         find_labels(tmp_path)
     with pytest.raises(VsudaError, match="does not exist"):
         find_images(tmp_path / "absent")
+    touch(tmp_path / "data" / "source_training", "a_T2.nii.gz")
+    touch(tmp_path / "data" / "target_training", "b_T2.nii.gz")
+    with pytest.raises(VsudaError, match="give one of them: source_training, target_training"):
+        find_images(tmp_path / "data")
+    touch(tmp_path / "run", "config.toml")
+    with pytest.raises(VsudaError, match="it is a training's run: check the order"):
+        find_images(tmp_path / "run")
+
+
+def test_names_without_a_tag_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    touch(tmp_path, "a_T2.nii.gz", "scan7.nii.gz", "notes.txt")
+    assert [file.case for file in find_images(tmp_path)] == ["a"]
+    wanted = f"{tmp_path / 'scan7.nii.gz'}: ignored, it is not named <case>_<tag>.nii.gz"
+    assert [record.getMessage() for record in caplog.records] == [wanted]
 
 
 def test_two_files_of_a_case_are_refused(tmp_path: Path) -> None:
     touch(tmp_path / "twice", "a_T2.nii", "a_T2.nii.gz")
     touch(tmp_path / "contrasts", "a_T2.nii.gz", "a_ceT1.nii.gz")
     for folder in ("twice", "contrasts"):
-        with pytest.raises(VsudaError, match="second file of case a"):
+        with pytest.raises(VsudaError, match="second file of case a .*; keep one of them"):
             find_images(tmp_path / folder)
+    touch(tmp_path / "small", "a_T2.nii.gz", "a_label.nii.gz")
+    with pytest.raises(VsudaError, match=r"named <case>_Label\.nii\.gz, with a capital L"):
+        find_images(tmp_path / "small")
+    touch(tmp_path / "ears", "a_L.nii.gz", "a_R.nii.gz")
+    with pytest.raises(VsudaError, match="name crops as a_R_hrT2"):
+        find_images(tmp_path / "ears")
 
 
 def test_label_maps_are_found_by_case_id(tmp_path: Path) -> None:

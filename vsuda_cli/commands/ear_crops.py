@@ -70,7 +70,12 @@ class Atlas:
 @lru_cache(maxsize=1)
 def load_atlas(atlas: Path, roi: Path) -> Atlas:
     """Load an atlas and its region of interest; raises VsudaError if they do not fit together."""
-    image, region = load_image(atlas), load_label(roi)
+    image = load_image(atlas)
+    try:
+        region = load_label(roi)
+    except VsudaError as error:
+        remedy = f"{error.remedy}; --roi takes the mask of vsuda atlas, --atlas the image"
+        raise VsudaError(roi, error.problem, remedy) from error
     if not same_grid(image, region):
         raise VsudaError(roi, f"is on another grid than {atlas.name}", "make both with vsuda atlas")
     if image.array.min() == image.array.max():

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from vsuda_cli import config, console
+from vsuda_cli import config, console, resolving
 from vsuda_cli.commands.structures import parse_classes
 from vsuda_cli.commands.training import digest, load_items, resolve_settings
 from vsuda_cli.errors import VsudaError
@@ -214,20 +214,18 @@ def refuse_other_classes(
 ) -> None:
     """Raise VsudaError if a run was trained on other classes than this one will be."""
     if theirs.classes != settings.classes:
-        raise VsudaError(
-            folder,
-            f"was trained on classes {list(theirs.classes)}, not {list(settings.classes)}",
-            "give the same --classes",
-        )
+        old, new = (",".join(one.classes) for one in (theirs, settings))
+        problem = f"was trained on the classes {old}, not {new}"
+        raise VsudaError(folder, problem, "give the same --classes")
 
 
 def refuse_other_preprocessing(
     folder: Path, theirs: config.Training, settings: config.Training
 ) -> None:
     """Raise VsudaError if a run was trained with other preprocessing than this one will be."""
-    if theirs.preprocessing != settings.preprocessing:
-        raise VsudaError(
-            folder,
-            f"was trained with {theirs.preprocessing}, not {settings.preprocessing}",
-            "give all runs the same --set preprocessing.*",
-        )
+    old, new = (resolving.to_dict(one.preprocessing) for one in (theirs, settings))
+    changes = resolving.differences(old, new)
+    if changes:
+        problem = f"was trained with other preprocessing (its -> yours: {', '.join(changes)})"
+        remedy = "give all runs the same --preset and --set preprocessing.*"
+        raise VsudaError(folder, problem, remedy)

@@ -1,6 +1,7 @@
 """Folders, single files and lists of paths become sorted cases; partners are found by case id."""
 
 import itertools
+import logging
 import os
 import re
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from vsuda_cli.errors import VsudaError
+
+logger = logging.getLogger(__name__)
 
 SUFFIXES = (".nii.gz", ".nii")
 LABEL = "Label"
@@ -80,10 +83,16 @@ def find_files(source: str | Path) -> list[CaseFile]:
 
 
 def find_images(source: str | Path) -> list[CaseFile]:
-    """Return the images (every tag but Label, Probability and ROI), sorted by case id.
+    """Return the images (every tag but those of NOT_IMAGES), sorted by case id.
 
-    Raises VsudaError if there are none, or if a case has two.
+    Files of a folder whose names hold no case and tag are named in the log. Raises VsudaError if
+    there are no images, or if a case has two.
     """
+    folder = Path(source)
+    if str(source) != "-" and folder.is_dir():
+        for path in sorted(folder.iterdir()):
+            if is_nifti(path) and "_" not in path.name:
+                logger.warning("%s: ignored, it is not named <case>_<tag>.nii.gz", path)
     found = [file for file in find_files(source) if file.tag not in NOT_IMAGES]
     return _checked(found, source, "<case>_<tag>.nii.gz images")
 
@@ -170,15 +179,35 @@ def _with_tag(source: str | Path, tag: str) -> list[CaseFile]:
 
 def _checked(found: list[CaseFile], source: str | Path, wanted: str) -> list[CaseFile]:
     if not found:
-        raise VsudaError(source, f"holds no {wanted}", "check the folder and the file names")
+        raise VsudaError(source, f"holds no {wanted}", _found_instead(source))
     for before, after in itertools.pairwise(found):
         if before.case == after.case:
-            raise VsudaError(
-                after.path,
-                f"is a second file of case {after.case} beside {before.path.name}",
-                "keep one of them",
-            )
+            problem = f"is a second file of case {after.case} beside {before.path.name}"
+            raise VsudaError(after.path, problem, _what_to_keep({before.tag, after.tag}))
     return found
+
+
+def _found_instead(source: str | Path) -> str:
+    """Return what to do about a source without the files that were looked for."""
+    if str(source) == "-":
+        return "write their paths to standard input, one a line"
+    folder = Path(source)
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    if any(path.name == "config.toml" for path in inside):
+        return "it is a training's run: check the order of the arguments"
+    if inside and all(path.is_dir() for path in inside):
+        return f"it holds folders, give one of them: {', '.join(path.name for path in inside)}"
+    return "check the folder and the file names"
+
+
+def _what_to_keep(tags: set[str]) -> str:
+    """Return what to do about two files of one case, by their tags."""
+    for tag in tags - {LABEL}:
+        if tag.lower() == LABEL.lower():
+            return f"label maps are named <case>_{LABEL}.nii.gz, with a capital L"
+    if tags <= {"R", "L"}:
+        return "what follows the last underscore is the tag: name crops as a_R_hrT2.nii.gz"
+    return "keep one of them"
 
 
 def _require_file(path: Path) -> None:
