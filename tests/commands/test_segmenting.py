@@ -81,7 +81,7 @@ def test_weights_of_a_run_are_loaded_where_classes_agree(tmp_path: Path) -> None
     with pytest.raises(VsudaError, match="was trained on the classes"):
         segmenting.start_from(tmp_path, fresh, other)
     coarse = config.SegmentationSettings(preprocessing=config.Preprocessing((2.0, 2.0, 3.0)))
-    with pytest.raises(VsudaError, match=r"give all runs the same --set preprocessing"):
+    with pytest.raises(VsudaError, match=r"spacing_mm: .* -> .* give all runs the same --preset"):
         segmenting.start_from(tmp_path, fresh, coarse)
     wide = replace(SETTINGS.unet, channels=tuple(2 * n for n in SETTINGS.unet.channels))
     with pytest.raises(VsudaError, match=r"does not fit the network \(size mismatch") as refused:

@@ -30,7 +30,7 @@ NAME = st.text(
 
 
 def touch(folder: Path, *names: str) -> None:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     for name in names:
         (folder / name).touch()
 
@@ -89,7 +89,7 @@ def test_a_path_on_standard_input_must_exist(
 
 def test_empty_standard_input_is_no_case(monkeypatch: pytest.MonkeyPatch) -> None:
     give_stdin(monkeypatch)
-    with pytest.raises(VsudaError, match="holds no .* paths to standard input"):
+    with pytest.raises(VsudaError, match=r"holds no .* paths to standard input"):
         find_images("-")
 
 
@@ -119,7 +119,7 @@ def test_two_files_of_a_case_are_refused(tmp_path: Path) -> None:
     touch(tmp_path / "twice", "a_T2.nii", "a_T2.nii.gz")
     touch(tmp_path / "contrasts", "a_T2.nii.gz", "a_ceT1.nii.gz")
     for folder in ("twice", "contrasts"):
-        with pytest.raises(VsudaError, match="second file of case a .*; keep one of them"):
+        with pytest.raises(VsudaError, match=r"second file of case a .*; keep one of them"):
             find_images(tmp_path / folder)
     touch(tmp_path / "small", "a_T2.nii.gz", "a_label.nii.gz")
     with pytest.raises(VsudaError, match=r"named <case>_Label\.nii\.gz, with a capital L"):
