@@ -16,7 +16,19 @@ NAMES = ["", *PROGRAM.commands]
 every = pytest.mark.parametrize("name", NAMES)
 commands = pytest.mark.parametrize("name", list(PROGRAM.commands))
 # What may stand for a value, besides a|b|c.
-TYPES = {"DIR", "FILE", "INT", "FLOAT", "TEXT", "MM", "VOXELS", "ADDRESS", "COLUMN", "NAME,..."}
+TYPES = {
+    "DIR",
+    "FILE",
+    "INT",
+    "FLOAT",
+    "TEXT",
+    "MM",
+    "MM3",
+    "VOXELS",
+    "ADDRESS",
+    "COLUMN",
+    "NAME,...",
+}
 TYPES |= {"I/N", "X,Y,Z", "KEY=VALUE"}
 
 

@@ -82,7 +82,7 @@ class DaskOptions:
         typer.Option(
             "--dask",
             metavar="ADDRESS",
-            help="A dask scheduler's address or file: its workers do the work, on any machine.",
+            help="Let the workers of this dask scheduler (address or file) do the work.",
         ),
     ] = None
 
@@ -92,7 +92,8 @@ class WorkerOptions(DaskOptions):
     """Which processes do the work."""
 
     workers: Annotated[
-        int, typer.Option("--workers", min=1, help="Worker processes; threads are shared out.")
+        int,
+        typer.Option("--workers", min=1, help="Worker processes; they share the CPU's threads."),
     ] = 1
 
 
@@ -121,24 +122,37 @@ class TrainingOptions(LogOptions, DeviceOptions):
     """What every training command takes; None means: left to --config and --preset."""
 
     preset: Annotated[
-        str, typer.Option("--preset", metavar="paper|small", help="Where settings start from.")
+        str,
+        typer.Option(
+            "--preset",
+            metavar="paper|small",
+            help="Default settings: the paper's full size (for a GPU), or small (for a CPU).",
+        ),
     ] = "paper"
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="TOML of settings, as a run writes it."),
+        typer.Option(
+            "--config", metavar="FILE", help="Settings from a TOML file, as a run's config.toml."
+        ),
     ] = None
     set_values: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="One setting by its name, repeatable; --dry-run lists them.",
+            help="Change one setting, e.g. batch_size=2; repeatable. --dry-run lists all.",
             autocompletion=complete_setting,
         ),
     ] = None
-    epochs: Annotated[int | None, typer.Option("--epochs", min=1, help="Training epochs.")] = None
+    epochs: Annotated[
+        int | None,
+        typer.Option("--epochs", min=1, help="Training epochs, in place of the preset's."),
+    ] = None
     seed: Annotated[
-        int | None, typer.Option("--seed", min=0, help="Seed of everything random.")
+        int | None,
+        typer.Option(
+            "--seed", min=0, help="Seed of everything random; 0 unless --config or this sets it."
+        ),
     ] = None
     resume: Annotated[
         bool,
@@ -146,7 +160,8 @@ class TrainingOptions(LogOptions, DeviceOptions):
     ] = False
     force: Annotated[bool, typer.Option("--force", help="Start anew over an existing run.")] = False
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved settings; write nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the resolved settings on stderr; write nothing."),
     ] = False
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line on stdout instead of paths.")

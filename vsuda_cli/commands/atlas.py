@@ -48,7 +48,7 @@ def atlas(
     same region: scans are found more surely in an atlas of their own contrast. All of them are
     registered for that, and their median decides where it lies.
 
-    Example: vsuda atlas source_training atlas --target target_training
+    Example: vsuda atlas data/source_training atlas --target data/target_training
     """
     from vsuda_cli.commands.atlas_building import build, picture
     from vsuda_cli.commands.target_atlas import build_target

@@ -26,14 +26,14 @@ def check(
     ] = None,
     classes: ClassNames = None,
 ) -> None:
-    """Say what is wrong with folders of images: a table a folder, exit code 1 on errors.
+    """Say what is wrong with folders of images: one table per folder, exit code 1 on errors.
 
     Looked at: damaged files, geometry, sform against qform, axes, labels, NaN, duplicates, image
     and label pairs. With --fix, a copy of every file that can be put right for certain is written
     and the changes are listed; the folders themselves are only read. What is still wrong with the
     copies, as labels that nobody knows, is told, and is exit code 1 too.
 
-    Example: vsuda check source_training target_training --fix repaired
+    Example: vsuda check data/source_training data/target_training --fix repaired
     """
     from vsuda_cli.commands.running import finish
     from vsuda_cli.commands.structures import parse_classes

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 @expand_options
 def crop(
-    images: Annotated[str, typer.Argument(help="Folder of scans, one scan, or - for a list.")],
+    images: Annotated[str, typer.Argument(help="Folder of scans, one scan, or -: paths on stdin.")],
     out: Annotated[Path, typer.Argument(help="Folder for <case>_R_<tag> and <case>_L_<tag>.")],
     atlas: Annotated[
-        Path, typer.Option("--atlas", metavar="FILE", help="Image of a typical head.")
+        Path,
+        typer.Option(
+            "--atlas", metavar="FILE", help="Image of a typical head, as vsuda atlas made it."
+        ),
     ],
     roi: Annotated[
         Path,
@@ -37,11 +40,21 @@ def crop(
     ] = "both",
     size: Annotated[
         str | None,
-        typer.Option("--size", metavar="X,Y,Z", help="Voxels of every crop, about its middle."),
+        typer.Option(
+            "--size",
+            metavar="X,Y,Z",
+            help="Voxels of every crop, about its middle.",
+            show_default="the region's",
+        ),
     ] = None,
     spacing: Annotated[
         str | None,
-        typer.Option("--spacing", metavar="X,Y,Z", help="Resample crops to this spacing in mm."),
+        typer.Option(
+            "--spacing",
+            metavar="X,Y,Z",
+            help="Resample crops to this spacing in mm.",
+            show_default="the scan's",
+        ),
     ] = None,
     transforms: Annotated[
         Path | None,

@@ -18,14 +18,19 @@ class ScoreOptions(LogOptions, WorkerOptions):
         bool, typer.Option("--dry-run", help="Say what would be written; score nothing.")
     ] = False
     shard: Annotated[
-        str | None, typer.Option("--shard", metavar="I/N", help="Take every N-th case.")
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            help="Score every N-th case, from the I-th; each share is a table of its own.",
+        ),
     ] = None
 
 
 @expand_options
 def evaluate(
     predictions: Annotated[
-        str, typer.Argument(help="Folder of <case>_Label, one file, or - for a list.")
+        str, typer.Argument(help="Folder of <case>_Label, one file, or -: paths on stdin.")
     ],
     references: Annotated[str, typer.Argument(help="Folder of the true <case>_Label.")],
     options: ScoreOptions,
@@ -84,7 +89,9 @@ def evaluate(
     ] = False,
     surface_dice: Annotated[
         float | None,
-        typer.Option("--surface-dice", metavar="MM", min=0, help="Add it at this tolerance."),
+        typer.Option(
+            "--surface-dice", metavar="MM", min=0, help="Add the surface Dice at this tolerance."
+        ),
     ] = None,
     detection: Annotated[
         bool,
@@ -94,10 +101,10 @@ def evaluate(
 ) -> None:
     """Score predictions: Dice and average symmetric surface distance per structure.
 
-    A reference without a prediction is a failed case. A structure that a prediction lacks counts
-    350 mm; one that the reference lacks has no distance, and its cell is empty.
+    A reference without a prediction is a failed case. A structure that a prediction lacks has a
+    distance of 350 mm; one that the reference lacks has no distance, and its cell is empty.
 
-    Example: vsuda evaluate final target_validation_labels --csv scores.csv --report report.html
+    Example: vsuda evaluate final data/target_validation_labels --csv scores.csv --report report.html
     """
     from vsuda_cli import console
     from vsuda_cli.commands.results import (

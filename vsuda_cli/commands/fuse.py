@@ -24,7 +24,9 @@ def fuse(
     options: BatchOptions,
     method: Annotated[
         str,
-        typer.Option("--method", metavar="confident-learning|majority|mean|staple", help="How."),
+        typer.Option(
+            "--method", metavar="confident-learning|majority|mean|staple", help="How to fuse."
+        ),
     ] = "confident-learning",
     rule: Annotated[
         str | None,
@@ -32,7 +34,7 @@ def fuse(
             "--rule",
             metavar="prune_by_noise_rate|prune_by_class|both|confident_learning|"
             "low_normalized_margin|low_self_confidence",
-            help="Which labels confident learning doubts.",
+            help="Which labels confident learning doubts, in cleanlab's words.",
             show_default="prune_by_noise_rate",
         ),
     ] = None,
@@ -54,7 +56,7 @@ def fuse(
     Cases that are not in every folder are named and left out. A table on stderr tells how many
     voxels each step changed, per class.
 
-    Example: vsuda fuse predictions/model3 predictions/model2 predictions/model1 predictions/fused
+    Example: vsuda fuse predictions/cutseg predictions/mt fused
     """
     from vsuda_cli import console
     from vsuda_cli.commands.running import finish, run_cases

@@ -43,7 +43,7 @@ def mt_train(
 ) -> None:
     """Adapt a segmentation network to unlabelled target images with a mean teacher.
 
-    Example: vsuda mt-train pseudo crops/target_training runs/mt --init runs/seg
+    Example: vsuda mt-train pseudo crops/target runs/mt --init runs/seg
     """
     from vsuda_cli.commands import known_labels, segmenting
     from vsuda_cli.commands.training import Plan, Prepared, begin, dry_run, train

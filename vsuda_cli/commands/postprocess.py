@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 @expand_options
 def postprocess(
     labels: Annotated[
-        str, typer.Argument(help="Folder of <case>_Label, one file, or - for a list.")
+        str, typer.Argument(help="Folder of <case>_Label, one file, or -: paths on stdin.")
     ],
     out: Annotated[Path, typer.Argument(help="Folder for <case>_Label.nii.gz.")],
     options: BatchOptions,
@@ -30,19 +30,25 @@ def postprocess(
         float | None,
         typer.Option(
             "--max-above-mm",
+            metavar="MM",
             help="Drop tumour components centred this far above the cochlea.",
             show_default="22.5",
         ),
     ] = None,
     height_rule: Annotated[
-        bool, typer.Option("--height-rule/--no-height-rule", help="Use the rule above.")
+        bool,
+        typer.Option(
+            "--height-rule/--no-height-rule", help="The rule of --max-above-mm.", show_default="on"
+        ),
     ] = True,
     max_distance_mm: Annotated[
         float | None,
         typer.Option(
             "--max-distance-mm",
+            metavar="MM",
             min=0,
-            help="Drop tumour components nowhere nearer to the cochlea; off unless given.",
+            help="Drop tumour components with no voxel this near to the cochlea.",
+            show_default="off",
         ),
     ] = None,
     one_sided: Annotated[
@@ -52,10 +58,18 @@ def postprocess(
         ),
     ] = False,
     largest: Annotated[
-        bool, typer.Option("--largest/--no-largest", help="Keep each class's largest component.")
+        bool,
+        typer.Option(
+            "--largest/--no-largest",
+            help="Keep each class's largest component.",
+            show_default="on",
+        ),
     ] = True,
     smallest_mm3: Annotated[
-        float, typer.Option("--smallest-mm3", min=0, help="Drop components smaller than this.")
+        float,
+        typer.Option(
+            "--smallest-mm3", metavar="MM3", min=0, help="Drop components smaller than this."
+        ),
     ] = 0.0,
     fill_holes: Annotated[
         bool, typer.Option("--fill-holes", help="Fill background enclosed by a structure.")
@@ -89,7 +103,7 @@ def postprocess(
     the scan shows edges: a voxel belongs to the side it resembles. Last --fill-cysts adds to the
     tumour what it encloses in a slice by three quarters or more.
 
-    Example: vsuda postprocess predictions/fused final --like target_validation
+    Example: vsuda postprocess fused final --like data/target_validation
     """
     from vsuda_cli import console
     from vsuda_cli.commands.cleaning import clean_case

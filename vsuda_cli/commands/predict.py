@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 @expand_options
 def predict(
     run: Annotated[Path, typer.Argument(help="Run of seg-train, mt-train or cutseg-train.")],
-    images: Annotated[str, typer.Argument(help="Folder of images, one image, or - for a list.")],
+    images: Annotated[
+        str, typer.Argument(help="Folder of images, one image, or -: paths on stdin.")
+    ],
     out: Annotated[Path, typer.Argument(help="Folder for <case>_Label.nii.gz.")],
     options: NetworkOptions,
     ensemble: Annotated[
@@ -30,7 +32,7 @@ def predict(
         typer.Option(
             "--atlas",
             metavar="FILE",
-            help="Whole scans, run of crops: register to this head.",
+            help="For whole scans and a run of crops: the head to register them to.",
         ),
     ] = None,
     roi: Annotated[
@@ -72,8 +74,8 @@ def predict(
             "--largest-pass",
             min=0,
             metavar="VOXELS",
-            help="Images of up to so many voxels go through the network whole, not in windows of "
-            "the training's patch size.",
+            help="Images of up to so many voxels go through the network whole, larger ones in "
+            "windows of the training's patch size.",
         ),
     ] = 0,
 ) -> None:
@@ -84,7 +86,7 @@ def predict(
     size, the larger of the two in plane, so that two runs can share the work without doing a case
     twice.
 
-    Example: vsuda predict runs/mt crops/target_validation predictions --probabilities
+    Example: vsuda predict runs/mt crops/validation predictions/mt --probabilities
     """
     from vsuda_cli.commands import predicting
     from vsuda_cli.commands.crop_records import outliers

@@ -46,7 +46,7 @@ def rank(
     the case's rank, its mean over the cases ranks the teams. A file is one team, named as the
     file; files in the challenge's own layout (a column Team) hold several. Means stand beside.
 
-    Example: vsuda rank scores/source-only.csv scores/fused.csv scores/upper-bound.csv
+    Example: vsuda rank fused.csv mt.csv
     """
     from vsuda_cli.commands.leaderboard import join, show_board, show_stability, show_tests
     from vsuda_cli.errors import VsudaError

@@ -15,7 +15,7 @@ def seg_train(
     labelled: Annotated[
         str, typer.Argument(help="Folder of images with their _Label maps, e.g. pseudo-images.")
     ],
-    run: Annotated[Path, typer.Argument(help="Folder of the run, made new.")],
+    run: Annotated[Path, typer.Argument(help="Folder to make for the run.")],
     options: TrainingOptions,
     labels: Annotated[
         Path | None,

@@ -46,7 +46,8 @@ def translate_export(
             "--largest-pass",
             min=1,
             metavar="VOXELS",
-            help="Images with more voxels go through the network in overlapping windows.",
+            help="Images of up to so many voxels go through the network whole, larger ones in "
+            "overlapping windows.",
         ),
     ] = LARGEST_PASS,
 ) -> None:
@@ -54,7 +55,7 @@ def translate_export(
 
     Pseudo-images lie on the training grid, scaled to [0, 1], in 16 bits.
 
-    Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint 8 --checkpoint 12
+    Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint best --checkpoint last
     """
     from vsuda_cli import console
     from vsuda_cli.commands.running import device_threads, finish, rank_device, run_on_device

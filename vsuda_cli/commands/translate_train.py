@@ -12,7 +12,7 @@ from vsuda_cli.options import TrainingOptions, expand_options
 def translate_train(
     source: Annotated[str, typer.Argument(help="Folder of source images, e.g. ceT1 crops.")],
     target: Annotated[str, typer.Argument(help="Folder of target images, e.g. hrT2 crops.")],
-    run: Annotated[Path, typer.Argument(help="Folder of the run, made new.")],
+    run: Annotated[Path, typer.Argument(help="Folder to make for the run.")],
     options: TrainingOptions,
     method: Annotated[
         str | None,
@@ -25,7 +25,9 @@ def translate_train(
     ] = None,
     dims: Annotated[
         int | None,
-        typer.Option("--dims", metavar="2|3", help="Slices or slabs.", show_default="2"),
+        typer.Option(
+            "--dims", metavar="2|3", help="2: slice by slice; 3: slabs of slices.", show_default="2"
+        ),
     ] = None,
     segmenter: Annotated[
         Path | None,
