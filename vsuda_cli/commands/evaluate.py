@@ -104,7 +104,7 @@ def evaluate(
     A reference without a prediction is a failed case. A structure that a prediction lacks has a
     distance of 350 mm; one that the reference lacks has no distance, and its cell is empty.
 
-    Example: vsuda evaluate final data/target_validation_labels --csv scores.csv --report report.html
+    Example: vsuda evaluate final data/target_validation_labels --csv fused.csv --report r.html
     """
     from vsuda_cli import console
     from vsuda_cli.commands.results import (
