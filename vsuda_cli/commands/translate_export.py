@@ -55,7 +55,7 @@ def translate_export(
 
     Pseudo-images lie on the training grid, scaled to [0, 1], in 16 bits.
 
-    Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint 80 --checkpoint last
+    Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint 80 --checkpoint 90
     """
     from vsuda_cli import console
     from vsuda_cli.commands.running import device_threads, finish, rank_device, run_on_device
