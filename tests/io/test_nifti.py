@@ -16,6 +16,7 @@ from odd_headers import AFFINE, SHAPE, write, write_with_header
 from scipy.spatial.transform import Rotation
 
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.geometry import translation
 from vsuda_cli.io import nifti
 
 
@@ -282,6 +283,20 @@ def test_without_a_class_count_labels_go_to_255(tmp_path: Path) -> None:
     assert nifti.load_label(write(tmp_path / "a_Label.nii", array)).array.max() == 255
     with pytest.raises(VsudaError, match="holds label 256"):
         nifti.load_label(write(tmp_path / "b_Label.nii", array + np.int16(1)))
+
+
+def test_a_label_map_takes_its_images_affine(tmp_path: Path) -> None:
+    image = nifti.Volume(image_array(), AFFINE, tmp_path / "a_T2.nii.gz")
+    array, path = np.full(SHAPE, 2, np.uint8), tmp_path / "a_Label.nii.gz"
+    nifti.save_label(path, array, translation(np.array([0.05, 0, 0])) @ AFFINE)
+    label = nifti.load_label_on(image, path, 3)
+    np.testing.assert_array_equal(label.array, array)
+    np.testing.assert_array_equal(label.affine, AFFINE)
+    with pytest.raises(VsudaError, match="holds label 2"):
+        nifti.load_label_on(image, path, 2)
+    nifti.save_label(path, array, translation(np.array([0.2, 0, 0])) @ AFFINE)
+    with pytest.raises(VsudaError, match=r"a_Label.*another grid than a_T2"):
+        nifti.load_label_on(image, path)
 
 
 def test_wholeness_of_other_files_is_not_being_empty(tmp_path: Path) -> None:

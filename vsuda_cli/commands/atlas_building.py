@@ -23,7 +23,7 @@ from vsuda_cli.images.registration import (
 )
 from vsuda_cli.io.batch import Failure, Job, Result
 from vsuda_cli.io.cases import CaseFile
-from vsuda_cli.io.nifti import load_image, load_label, same_grid
+from vsuda_cli.io.nifti import load_image, load_label, load_label_on
 from vsuda_cli.io.workers import run
 from vsuda_cli.options import WorkerOptions
 
@@ -137,9 +137,7 @@ def ear_boxes(image: CaseFile, label_path: Path, atlas: CaseFile) -> list[tuple[
     Each box is low and high corner in the atlas' voxel indices, canonical order; those of the left
     ear are mirrored onto the right.
     """
-    label = load_label(label_path)
-    if not same_grid(load_image(image.path), label):
-        raise VsudaError(label_path, f"is on another grid than {image.path.name}", "resample it")
+    label = load_label_on(load_image(image.path), label_path)
     array, affine = cropping.to_canonical(label.array, label.affine)
     if not array.any():
         raise VsudaError(label_path, "marks nothing", "give label maps of both ears")

@@ -30,6 +30,7 @@ from vsuda_cli.io.nifti import (
     Volume,
     load_image,
     load_label,
+    load_label_on,
     same_grid,
     save_image,
     save_label,
@@ -111,11 +112,8 @@ def crop_case(
     array, affine = cropping.to_canonical(scan.array, scan.affine)
     label = None
     if label_path is not None:
-        volume = load_label(label_path)
-        if not same_grid(scan, volume):
-            raise VsudaError(label_path, f"is on another grid than {case.path.name}", "resample it")
-        # By the image's affine: where axes lie between two directions, rounding decides.
-        label, _ = cropping.to_canonical(volume.array, scan.affine)
+        volume = load_label_on(scan, label_path)
+        label, _ = cropping.to_canonical(volume.array, volume.affine)
     origin = Origin(scan, settings.atlas, atlas.digest)
     if settings.transforms is None:
         found = _register(case.path, array, affine, atlas, settings.sides)

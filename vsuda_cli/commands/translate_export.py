@@ -148,16 +148,13 @@ class Pseudo:
 
 def load(translator: "Translator", source: tuple[Path, Path | None]) -> Pair:
     """Load and preprocess one image; its label map is brought to the same grid."""
-    from vsuda_cli.errors import VsudaError
-    from vsuda_cli.io.nifti import load_image, load_label, same_grid
+    from vsuda_cli.io.nifti import load_image, load_label_on
 
     image, label = source
     volume = load_image(image)
     on_grid = None
     if label is not None:
-        labels = load_label(label)
-        if not same_grid(volume, labels):
-            raise VsudaError(label, f"is on another grid than {image.name}", "resample the label")
+        labels = load_label_on(volume, label)
         on_grid, _ = translator.prepare_label(labels.array, labels.affine)
     return Pair(translator.prepare(volume.array, volume.affine, image), on_grid)
 

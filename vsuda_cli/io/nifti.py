@@ -106,6 +106,19 @@ def load_label(path: Path, class_count: int | None = None) -> Volume:
     return Volume(array.astype(np.uint8), affine, path)
 
 
+def load_label_on(image: Volume, path: Path, class_count: int | None = None) -> Volume:
+    """Load a label map of an image, as load_label does, with the image's affine.
+
+    Within the tolerance both affines are the same place, and rounding must not make two grids of
+    them. Raises VsudaError, too, if the label map lies on another grid than the image.
+    """
+    label = load_label(path, class_count)
+    if not same_grid(image, label):
+        problem = f"is on another grid than {image.path.name}"
+        raise VsudaError(path, problem, "resample the label")
+    return Volume(label.array, image.affine, path)
+
+
 def load_probability(path: Path) -> Volume:
     """Load a probability map (x, y, z, class) as float32.
 
