@@ -47,7 +47,7 @@ def translate_train(
     from vsuda_cli.commands.segmenting import refuse_other_preprocessing, weights_digest
     from vsuda_cli.commands.training import (
         Plan,
-        Prepared,
+        RunParts,
         begin,
         digest,
         dry_run,
@@ -102,7 +102,7 @@ def translate_train(
         dry_run(plan)
         return
 
-    def make() -> Prepared:
+    def make() -> RunParts:
         preprocessing, size = settings.preprocessing, settings.patch_size
         classes = 1 + len(ranges if guide is None else guide.settings.classes)
         first = load_items("Loading source images", from_images, preprocessing, classes, device)
@@ -138,7 +138,7 @@ def translate_train(
         def validate() -> dict[str, float]:
             return validation_distance(generator, held_sources, held_targets, device)
 
-        return Prepared(objective, Batches(samplers), validate, [*held_sources, *held_targets])
+        return RunParts(objective, Batches(samplers), validate, [*held_sources, *held_targets])
 
     tag = {"target_tag": tag_of_all([image for image, _ in to_images])}
     train(plan, make=make, metric=VALIDATION_METRIC, extra_metadata=tag)
