@@ -80,7 +80,7 @@ def find_files(source: str | Path) -> list[CaseFile]:
 
 
 def find_images(source: str | Path) -> list[CaseFile]:
-    """Return the images (every tag but Label, Probability and ROI), sorted by case id.
+    """Return the images (every tag that is not in NOT_IMAGES), sorted by case id.
 
     Raises VsudaError if there are none, or if a case has two.
     """
