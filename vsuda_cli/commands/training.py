@@ -172,8 +172,8 @@ def train(
     make: "Callable[[], RunParts]",
     metric: tuple[str, bool],
     extra_metadata: dict[str, Any] | None = None,
-) -> Path:
-    """Start or continue one run, train it to its end, report it, and return its best weights.
+) -> None:
+    """Start or continue one run, train it to its end, and report its best weights.
 
     The run's page is written at the end, and before a run goes on.
 
@@ -227,7 +227,6 @@ def train(
         _report(plan.folder, best, plan.options)
     # All end together: a process that has gone is missed by those still at work.
     ranks.wait()
-    return best
 
 
 def _report(run_folder: Path, best: Path, options: TrainingOptions) -> None:

@@ -30,16 +30,10 @@ GRID_TOLERANCE_MM = 0.1
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a header says: shape in voxels, `affine` 4x4 from voxel index to RAS mm, stored type."""
+    """What a header says: shape in voxels, and `affine` 4x4 from voxel index to RAS mm."""
 
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
-    dtype: np.dtype[Any]
-
-    @property
-    def spacing_mm(self) -> NDArray[np.float64]:
-        """Voxel size along each array axis: the affine's column norms."""
-        return column_norms(self.affine)
 
 
 @dataclass(frozen=True)
@@ -64,8 +58,7 @@ class Volume:
 def read_geometry(path: Path) -> Geometry:
     """Read and check a header; the data is not touched."""
     image = open_checked(path)
-    shape = _spatial_shape(image.shape)
-    return Geometry(shape, checked_affine(image, path), image.header.get_data_dtype())
+    return Geometry(_spatial_shape(image.shape), checked_affine(image, path))
 
 
 def load_image(path: Path) -> Volume:
