@@ -146,8 +146,8 @@ def test_translations_of_held_out_sources_are_validated(
         return {}
 
     monkeypatch.setattr(segmenter, "validation_dice", noted)
-    images = find_images(tmp_path / "source")
-    made = parts(tmp_path).make(SETTINGS, images, cut, fine_tuning=False)
+    both, images = parts(tmp_path), find_images(tmp_path / "source")
+    made = both.make(SETTINGS, images, cut, fine_tuning=False)
     made.validate()
     ((network, (shown,)),) = scored
     (item,) = made.held_out
