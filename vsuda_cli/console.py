@@ -54,9 +54,9 @@ class _LineHandler(logging.Handler):
         err.print(line)
 
 
-def say(text: str, style: str | None = None) -> None:
+def say(text: str) -> None:
     """Say one line to the person at the terminal (stderr), unless --quiet."""
-    err.print(Text(printable(text), style=style or ""))
+    err.print(Text(printable(text)))
 
 
 def fail(text: str) -> None:
@@ -158,9 +158,9 @@ class Bar:
         self._shown = shown
         self._task = shown.add_task(title, total=total, note="")
 
-    def advance(self, steps: int = 1, note: str = "") -> None:
-        """Count finished steps; `note` stands at the end of the line."""
-        self._shown.update(self._task, advance=steps, note=note)
+    def advance(self, note: str = "") -> None:
+        """Count a finished step; `note` stands at the end of the line."""
+        self._shown.update(self._task, advance=1, note=note)
 
     def expect(self, total: int) -> None:
         """Set how many steps there will be, once that is known."""

@@ -17,7 +17,7 @@ from vsuda_cli.images.geometry import Affine
 from vsuda_cli.networks.passes import Passes
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.prepared import Prepared, prepare_image
-from vsuda_cli.training import checkpoint
+from vsuda_cli.training.checkpoint import load_weights
 from vsuda_cli.training.exclusion import excluded
 from vsuda_cli.training.precision import choose_device
 from vsuda_cli.training.run import choose_weights, metadata_of
@@ -127,12 +127,12 @@ def load_run(
     Raises VsudaError if a folder is no run that segments, or if the runs differ in their classes,
     their preprocessing, or in what they were trained on.
     """
-    where = choose_device(device)
+    chosen_device = choose_device(device)
     folders = [Path(folder), *map(Path, ensemble)]
-    members = tuple(load_network(one, checkpoint, where) for one in folders)
+    members = tuple(load_network(one, checkpoint, chosen_device) for one in folders)
     for other, member in zip(folders[1:], members[1:], strict=True):
         _refuse_different(folders[0], members[0], other, member)
-    return make_segmenter(members, where, mirror, largest_pass)
+    return make_segmenter(members, chosen_device, mirror, largest_pass)
 
 
 def make_segmenter(
@@ -161,7 +161,7 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
     metadata = metadata_of(weights)
     settings = segmenter_settings(folder, weights, metadata)
     network = build_unet(settings.unet, len(settings.classes) + 1)
-    checkpoint.load_weights(weights, {"segmenter": network})
+    load_weights(weights, {"segmenter": network})
     network.to(device).eval()
     return Loaded(network, settings, epoch, bool(metadata.get("crops", False)))
 

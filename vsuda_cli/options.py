@@ -182,8 +182,8 @@ def _refuse_both(keeping: str, keep: bool, force: bool) -> None:
 def expand_options(function: Function) -> Function:
     """Replace each dataclass parameter of a command by that dataclass's fields.
 
-    What help shows for a value comes from its type unless it is given, and shells offer the words
-    of a|b|c.
+    An option without a metavar gets one from its type; an a|b|c metavar also gives shell
+    completion.
     Every option also gets the environment variables `VSUDA_<COMMAND>_<OPTION>`, and after it
     `VSUDA_<OPTION>`, so that a job script can set it once for one command or for all of them.
     """

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 import tomllib
 import typing
 from pathlib import Path
@@ -68,7 +69,8 @@ def _method_values(method: str, dims: object) -> dict[str, Any]:
 
 def to_dict(settings: Any) -> dict[str, Any]:
     """Return settings as nested plain dictionaries and lists, ready for TOML and JSON."""
-    plain: dict[str, Any] = _without_tuples(dataclasses.asdict(settings))
+    # TOML and JSON know lists, and no tuples.
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(settings)))
     return plain
 
 
@@ -171,11 +173,3 @@ def _flatten(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = value
     return flat
-
-
-def _without_tuples(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_tuples(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_without_tuples(item) for item in value]
-    return value

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from vsuda_cli.commands.scoring import Measures, Pair, score_case
+from vsuda_cli.commands.scoring import Measures, ScoredPair, score_case
 from vsuda_cli.images.metrics import joint_box, score_structure
 from vsuda_cli.io.nifti import load_label, save_label
 
@@ -52,7 +52,7 @@ def _measure_ours(prediction: Labels, reference: Labels) -> tuple[float, float, 
         for path, labels in zip(paths, (reference, prediction), strict=True):
             save_label(path, labels, np.diag([*SPACING, 1.0]))
         read = sum(_fastest(load_label, path) for path in paths)
-        pair = Pair("a", paths[0], paths[1], None)
+        pair = ScoredPair("a", paths[0], paths[1], None)
         both = _fastest(score_case, pair, Measures(("VS", "cochlea")), False)
         arrays = [load_label(path).array for path in paths]
         ours = _fastest(_score, arrays[1], arrays[0])

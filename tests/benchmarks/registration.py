@@ -31,6 +31,7 @@ from vsuda_cli.images.registration import Template, make_template, register_left
 from vsuda_cli.images.resampling import resample_to_grid
 from vsuda_cli.io.cases import labelled_images
 from vsuda_cli.io.nifti import load_image, load_label
+from vsuda_cli.options import WorkerOptions
 
 SHARED = Path(__file__).parents[3] / "shared"
 # Openings of the internal auditory canals, right and left, in voxels of the canonical array.
@@ -41,7 +42,8 @@ CANALS = {
 PAIRS = (("T2_head_B", "T1_head_A"), ("T1_head_A", "T2_head_B"))
 COCHLEA = 2
 # The defaults of `atlas`.
-SAMPLE, MARGIN_MM, WORKERS = 6, 8.0, 2
+SAMPLE, MARGIN_MM = 6, 8.0
+PROCESSES = WorkerOptions(workers=2)
 Head = tuple[NDArray[np.float32], Affine]
 Places = NDArray[np.float64]
 
@@ -110,9 +112,9 @@ def go_through_set() -> None:
         for part in ("target_training", "target_validation")
         for pair in labelled_images(folder / part, folder / f"{part}_labels")
     ]
-    atlas = build(source, SAMPLE, MARGIN_MM, WORKERS)
+    atlas = build(source, SAMPLE, MARGIN_MM, PROCESSES)
     unlabelled = [image for image, _ in targets if image.path.parent.name == "target_training"]
-    target_case, placed = build_target(unlabelled, atlas, SAMPLE, WORKERS)
+    target_case, placed = build_target(unlabelled, atlas, SAMPLE, PROCESSES)
     goal = _cochleae(next(label for image, label in source if image == atlas.image))[0]
     ways = (
         ("source -> source atlas", source, atlas.array),

@@ -11,6 +11,7 @@ from vsuda_cli.commands.atlas_building import build, choose, ear_boxes, picture
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import save_image, save_label
+from vsuda_cli.options import WorkerOptions
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def pair(tmp_path_factory):
 
 
 def test_one_case_with_a_large_margin_is_padded(pair):
-    built = build([pair], sample=6, margin_mm=30.0, workers=1)
+    built = build([pair], sample=6, margin_mm=30.0, processes=WorkerOptions())
     assert built.image.case == "a"
     assert built.region.shape == built.array.shape == built.label.shape
     # The head's lower end is 42 mm below the ears, the margin plus the tumour reach there.
@@ -39,13 +40,13 @@ def test_one_case_with_a_large_margin_is_padded(pair):
 
 
 def test_every_structure_has_a_box_on_the_right(pair):
-    boxes = ear_boxes(*pair, pair[0]).record["boxes"]
+    boxes = ear_boxes(*pair, pair[0])
     assert len(boxes) == 3 or len(boxes) == 2
     assert all(low[0] > 42 for low, _ in boxes)
 
 
 def test_the_only_case_is_chosen(pair):
-    assert choose([pair[0]], 6, 1) == pair[0]
+    assert choose([pair[0]], 6, WorkerOptions()) == pair[0]
 
 
 def test_an_empty_label_map_is_refused(pair, tmp_path):
@@ -62,4 +63,4 @@ def test_why_no_two_cases_fit_is_said(pair, tmp_path):
     (tmp_path / "b_ceT1.nii.gz").write_bytes(whole[: len(whole) // 2])
     damaged = CaseFile("b", "ceT1", tmp_path / "b_ceT1.nii.gz")
     with pytest.raises(VsudaError, match=r"no two cases .*b_ceT1.*truncated"):
-        choose([pair[0], damaged], 6, 1)
+        choose([pair[0], damaged], 6, WorkerOptions())

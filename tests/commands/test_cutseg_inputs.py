@@ -114,7 +114,7 @@ def networks(seed: int) -> CutSeg:
 def parts(folder: Path, init: Path | None = None) -> Parts:
     save_crops(folder / "source", folder / "source", "ceT1", {"a_R": 0.5, "b_R": 0.5})
     labelled = labelled_images(str(folder / "source"))
-    return Parts(labelled, [], SETTINGS, TRANSLATION, None, init, CPU)
+    return Parts(labelled, [], TRANSLATION, None, init, CPU)
 
 
 def test_each_stage_starts_where_the_one_before_it_ended(tmp_path: Path) -> None:
@@ -125,9 +125,9 @@ def test_each_stage_starts_where_the_one_before_it_ended(tmp_path: Path) -> None
     )
     run = a_run(tmp_path / "run", "cutseg-train", SETTINGS, main.models_for_inference())
     both, images = parts(tmp_path, init), find_images(tmp_path / "source")
-    fine_tuning = dataclasses.replace(SETTINGS, epochs=2)
-    for stage, start, wanted in ((SETTINGS, cut, before), (fine_tuning, run, main)):
-        found = both.maker(stage, images, start)().objective.models_for_inference()
+    for start, fine_tuning, wanted in ((cut, False, before), (run, True, main)):
+        made = both.make(SETTINGS, images, start, fine_tuning=fine_tuning)
+        found = made.objective.models_for_inference()
         for name, model in wanted.models_for_inference().items():
             for key, values in model.state_dict().items():
                 assert torch.equal(found[name].state_dict()[key], values), (name, key)
@@ -146,7 +146,8 @@ def test_translations_of_held_out_sources_are_validated(
         return {}
 
     monkeypatch.setattr(segmenter, "validation_dice", noted)
-    made = parts(tmp_path).maker(SETTINGS, find_images(tmp_path / "source"), cut)()
+    both, images = parts(tmp_path), find_images(tmp_path / "source")
+    made = both.make(SETTINGS, images, cut, fine_tuning=False)
     made.validate()
     ((network, (shown,)),) = scored
     (item,) = made.held_out

@@ -68,7 +68,7 @@ def test_json_gives_an_object_a_case_failures_included(
 def test_failures_are_listed_last_and_end_with_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = run_cases("Working", jobs_for(tmp_path, "bad2", "c", "bad1"), work, NetworkOptions())
+    outcome = run_cases("Working", jobs_for(tmp_path, "bad2", "c", "bad1"), work, BatchOptions())
     with pytest.raises(typer.Exit) as ended:
         finish(outcome)
     assert ended.value.exit_code == 1

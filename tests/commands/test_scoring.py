@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vsuda_cli.commands.scoring import Measures, Pair, find_pairs, score_case
+from vsuda_cli.commands.scoring import Measures, ScoredPair, find_pairs, score_case
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.nifti import save_label
 
@@ -32,8 +32,8 @@ def test_pairs_are_made_by_case(tmp_path):
     found = labels(tmp_path / "found", "b", 1)
     labels(tmp_path / "found", "c", 1)
     assert find_pairs(str(tmp_path / "found"), str(tmp_path / "truth"), None) == [
-        Pair("a", truth[0], None, None),
-        Pair("b", truth[1], found, None),
+        ScoredPair("a", truth[0], None, None),
+        ScoredPair("b", truth[1], found, None),
     ]
 
 
@@ -45,7 +45,7 @@ def test_without_a_case_in_common_there_is_nothing_to_score(tmp_path):
 
 
 def test_one_case(tmp_path):
-    pair = Pair("a", labels(tmp_path / "r", "a", 2), labels(tmp_path / "p", "a", 4), None)
+    pair = ScoredPair("a", labels(tmp_path / "r", "a", 2), labels(tmp_path / "p", "a", 4), None)
     result = score_case(pair, Measures(("VS", "cochlea")), draw=True)
     scores = result.record["scores"]
     assert scores["VS_Dice"] == pytest.approx(0.5)
@@ -54,4 +54,4 @@ def test_one_case(tmp_path):
     assert (scores["cochlea_Dice"], scores["cochlea_ASSD"]) == (1, None)
     assert result.record["drawing"].volumes_ml["VS"] == pytest.approx(0.064)
     with pytest.raises(VsudaError, match="no prediction"):
-        score_case(Pair("a", pair.reference, None, None), Measures(("VS",)), draw=False)
+        score_case(ScoredPair("a", pair.reference, None, None), Measures(("VS",)), draw=False)

@@ -14,6 +14,7 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.geometry import transform, translation
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import save_image
+from vsuda_cli.options import WorkerOptions
 
 SHIFT_MM = np.array([4.0, -6.0, 3.0])
 
@@ -45,7 +46,7 @@ def test_a_detour_leads_from_the_atlas_to_the_chosen_scan(
     heads: tuple[CaseFile, CaseFile, CaseFile],
 ) -> None:
     atlas, scan, chosen = heads
-    ways = target_atlas.detours(scan, atlas, chosen).record["detours"]
+    ways = target_atlas.detours(scan, atlas, chosen)
     assert len(ways) == 2
     # Both ears' ways are about the right ear: the left one goes over the mirrored scan.
     for way in ways:
@@ -65,7 +66,7 @@ def test_what_most_detours_agree_on_counts(
     right, astray = translation(SHIFT_MM), translation(np.array([60.0, 0, 0]))
     monkeypatch.setattr(target_atlas, "choose", lambda images, *words: images[0])
     monkeypatch.setattr(target_atlas, "gather", gathered([[right, right], [right, astray]]))
-    case, image = target_atlas.build_target(targets, built(atlas), 6, 1)
+    case, image = target_atlas.build_target(targets, built(atlas), 6, WorkerOptions())
     wanted, _, _ = head("T2", seed=1)
     inside = (slice(20, -20), slice(20, -20), slice(8, -8))
     assert case == "a"
@@ -94,4 +95,4 @@ def test_scans_that_say_nothing_are_refused(
     monkeypatch.setattr(target_atlas, "choose", lambda images, *words: images[0])
     monkeypatch.setattr(target_atlas, "gather", gathered(found))
     with pytest.raises(VsudaError, match=rf"a_hrT2\.nii\.gz: {message}.*leave --target away"):
-        target_atlas.build_target([*targets, targets[0]], built(atlas), 6, 1)
+        target_atlas.build_target([*targets, targets[0]], built(atlas), 6, WorkerOptions())

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from command_line import contents, vsuda
 from safetensors import safe_open
-from synthetic_crops import TRANSLATOR, save_crops
+from synthetic_crops import SEGMENTER, TRANSLATOR, save_crops
+
+from vsuda_cli.training.run import Run
 
 pytestmark = pytest.mark.usefixtures("plain_pages")
 
@@ -17,6 +19,16 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crops")
     save_crops(folder / "source", None, "ceT1", dict.fromkeys(["a0_R", "a1_R"], 1.0))
     save_crops(folder / "target", None, "hrT2", dict.fromkeys(["b0_R", "b1_L"], 1.0))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def guided(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("guided")
+    cases = dict.fromkeys(["s0_R", "s1_R", "s2_R"], 1.0)
+    save_crops(folder / "source", folder / "source", "ceT1", cases)
+    save_crops(folder / "target", None, "hrT2", cases)
+    assert vsuda("seg-train", folder / "source", folder / "seg", SEGMENTER).code == 0
     return folder
 
 
@@ -101,3 +113,32 @@ def test_wrong_settings_are_refused(crops: Path, tmp_path: Path, more: str, told
     assert done.code == 2
     assert told in done.err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("method", ["cyclegan", "cut"])
+def test_a_guides_loss_is_logged_and_its_run_recorded(
+    method: str, guided: Path, tmp_path: Path
+) -> None:
+    words = [guided / "source", guided / "target", tmp_path / "run", TRANSLATOR]
+    done = vsuda("translate-train", *words, "--method", method, "--segmenter", guided / "seg")
+    assert done.code == 0, done.err
+    row = json.loads(Run(tmp_path / "run").metrics.read_text().splitlines()[0])
+    assert row["guide"] > 0
+    assert json.loads(Run(tmp_path / "run").provenance.read_text())["data"]["segmenter"]
+
+
+def test_a_guide_of_other_preprocessing_is_refused(guided: Path, tmp_path: Path) -> None:
+    words = [guided / "source", guided / "target", tmp_path / "run", TRANSLATOR]
+    words += ["--set preprocessing.spacing_mm=[1.0,1.0,3.0] --segmenter", guided / "seg"]
+    refused = vsuda("translate-train", *words)
+    assert refused.code == 2
+    assert "was trained with" in refused.err
+
+
+def test_a_guide_that_does_not_segment_is_refused(guided: Path, tmp_path: Path) -> None:
+    words = [guided / "source", guided / "target"]
+    assert vsuda("translate-train", *words, tmp_path / "gan", TRANSLATOR).code == 0
+    more = [tmp_path / "x", TRANSLATOR, "--segmenter", tmp_path / "gan"]
+    refused = vsuda("translate-train", *words, *more, "--dry-run")
+    assert refused.code == 2
+    assert "does not segment" in refused.err

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vsuda_cli.errors import InterruptedRunError, VsudaError
+from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.batch import Failure, Job, JobResult, Outcome, attempt, plan
 from vsuda_cli.io.nifti import save_label
 
@@ -80,7 +80,6 @@ def test_every_error_becomes_the_failure_of_its_case(error: Exception, message: 
     assert attempt(fail, Job("a", (), (error,))) == Failure("a", message)
 
 
-@pytest.mark.parametrize("stop", [InterruptedRunError("saved"), KeyboardInterrupt()])
-def test_an_interruption_is_no_failure_of_a_case(stop: BaseException) -> None:
-    with pytest.raises(type(stop)):
-        attempt(fail, Job("a", (), (stop,)))
+def test_an_interruption_is_no_failure_of_a_case() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        attempt(fail, Job("a", (), (KeyboardInterrupt(),)))

@@ -16,6 +16,7 @@ from odd_headers import AFFINE, SHAPE, write, write_with_header
 from scipy.spatial.transform import Rotation
 
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.geometry import translation
 from vsuda_cli.io import nifti
 
 
@@ -67,15 +68,15 @@ def test_image_round_trip_is_exact(tmp_path: Path, suffix: str) -> None:
     volume = nifti.load_image(path)
     assert volume.array.dtype == np.float32
     np.testing.assert_array_equal(volume.array, array)
-    geometry = nifti.read_geometry(path)
-    assert (geometry.shape, geometry.dtype) == (SHAPE, np.float32)
-    np.testing.assert_allclose(geometry.spacing_mm, (0.5, 0.5, 1.5))
+    np.testing.assert_allclose(volume.spacing_mm, (0.5, 0.5, 1.5))
+    assert nifti.read_geometry(path).shape == SHAPE
+    assert nib.load(path).get_data_dtype() == np.float32
 
 
 def test_whole_numbers_are_stored_in_their_own_type(tmp_path: Path) -> None:
     array = np.arange(-60, 60, dtype=np.int16).reshape(SHAPE)
     nifti.save_image(tmp_path / "a_T2.nii.gz", array, AFFINE)
-    assert nifti.read_geometry(tmp_path / "a_T2.nii.gz").dtype == np.int16
+    assert nib.load(tmp_path / "a_T2.nii.gz").get_data_dtype() == np.int16
     np.testing.assert_array_equal(nifti.load_image(tmp_path / "a_T2.nii.gz").array, array)
 
 
@@ -101,7 +102,7 @@ def test_probability_round_trip(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded.affine, AFFINE)
     # Another reader sees the same values: the scale is in the header, the file is compact.
     np.testing.assert_allclose(nib.load(path).get_fdata(), array, atol=1e-5)
-    assert nifti.read_geometry(path).dtype == np.uint16
+    assert nib.load(path).get_data_dtype() == np.uint16
 
 
 def test_scaled_integers_are_read_without_a_copy_in_double_precision(tmp_path: Path) -> None:
@@ -211,26 +212,25 @@ def test_true_4d_and_2d_are_refused(tmp_path: Path, load: Callable[[Path], objec
 
 
 def test_grids_are_compared_by_shape_and_affine() -> None:
-    array, dtype = np.zeros(SHAPE), np.dtype(np.uint8)
-    volume = nifti.Volume(array, AFFINE, Path("a"))
+    volume = nifti.Volume(np.zeros(SHAPE), AFFINE, Path("a"))
     for offset, same in ((1e-8, True), (1.0, False)):
         moved = AFFINE.copy()
         moved[0, 3] += offset
-        assert nifti.same_grid(volume, nifti.Geometry(SHAPE, moved, dtype)) is same
-        assert nifti.same_grid(volume, nifti.Geometry((*SHAPE, 3), moved, dtype)) is same
-    assert not nifti.same_grid(volume, nifti.Geometry((6, 5, 3), AFFINE, dtype))
+        assert nifti.same_grid(volume, nifti.Geometry(SHAPE, moved)) is same
+        assert nifti.same_grid(volume, nifti.Geometry((*SHAPE, 3), moved)) is same
+    assert not nifti.same_grid(volume, nifti.Geometry((6, 5, 3), AFFINE))
 
 
 def test_grids_that_part_far_from_their_first_voxel_are_two() -> None:
-    shape, dtype = (448, 448, 80), np.dtype(np.uint8)
+    shape = (448, 448, 80)
     affine = np.diag((0.5, 0.5, 1.5, 1))
     turned = affine.copy()
     turned[:2, :2] = 0.5 * np.array(
         [[np.cos(0.001), -np.sin(0.001)], [np.sin(0.001), np.cos(0.001)]]
     )
-    straight, other = (nifti.Geometry(shape, one, dtype) for one in (affine, turned))
+    straight, other = (nifti.Geometry(shape, one) for one in (affine, turned))
     assert not nifti.same_grid(straight, other)
-    assert nifti.same_grid(straight, nifti.Geometry(shape, affine.astype(np.float32), dtype))
+    assert nifti.same_grid(straight, nifti.Geometry(shape, affine.astype(np.float32)))
 
 
 # ---- values
@@ -282,6 +282,20 @@ def test_without_a_class_count_labels_go_to_255(tmp_path: Path) -> None:
     assert nifti.load_label(write(tmp_path / "a_Label.nii", array)).array.max() == 255
     with pytest.raises(VsudaError, match="holds label 256"):
         nifti.load_label(write(tmp_path / "b_Label.nii", array + np.int16(1)))
+
+
+def test_a_label_map_takes_its_images_affine(tmp_path: Path) -> None:
+    image = nifti.Volume(image_array(), AFFINE, tmp_path / "a_T2.nii.gz")
+    array, path = np.full(SHAPE, 2, np.uint8), tmp_path / "a_Label.nii.gz"
+    nifti.save_label(path, array, translation(np.array([0.05, 0, 0])) @ AFFINE)
+    label = nifti.load_label_on(image, path, 3)
+    np.testing.assert_array_equal(label.array, array)
+    np.testing.assert_array_equal(label.affine, AFFINE)
+    with pytest.raises(VsudaError, match="holds label 2"):
+        nifti.load_label_on(image, path, 2)
+    nifti.save_label(path, array, translation(np.array([0.2, 0, 0])) @ AFFINE)
+    with pytest.raises(VsudaError, match=r"a_Label.*another grid than a_T2"):
+        nifti.load_label_on(image, path)
 
 
 def test_wholeness_of_other_files_is_not_being_empty(tmp_path: Path) -> None:

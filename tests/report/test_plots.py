@@ -18,7 +18,7 @@ def test_points_lead_to_their_cards_and_ids_are_the_plots_own() -> None:
 
 
 def test_plots_are_well_formed_dateless_and_the_same_twice() -> None:
-    first, second = (scatter_plot("v", "ml", "Dice", GROUPS, True) for _ in range(2))
+    first, second = (scatter_plot("v", "ml", "Dice", GROUPS) for _ in range(2))
     assert first == second
     ElementTree.fromstring(first)
     assert "<b>" not in first
@@ -28,4 +28,4 @@ def test_plots_are_well_formed_dateless_and_the_same_twice() -> None:
 def test_nothing_to_plot_is_an_empty_plot() -> None:
     empty: list[tuple[str, list[Point]]] = [("VS", []), ("cochlea", [])]
     ElementTree.fromstring(box_plot("one", "ASSD (mm)", empty, False))
-    ElementTree.fromstring(scatter_plot("two", "ml", "Dice", empty, True))
+    ElementTree.fromstring(scatter_plot("two", "ml", "Dice", empty))

@@ -82,11 +82,11 @@ def atlas(
     record: dict[str, str] = {}
     if to_run and not options.dry_run:
         atomic.remove_leftovers([out])
-        built = build(pairs, sample, margin, processes.workers, processes.dask)
+        built = build(pairs, sample, margin, processes)
         record["case"] = built.image.case
         placed = None
         if targets:
-            placed = build_target(targets, built, sample, processes.workers, processes.dask)
+            placed = build_target(targets, built, sample, processes)
             record["target_case"] = placed[0]
             save_image(outputs[2], placed[1], built.affine)
         save_image(image_path, built.array, built.affine)

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +21,15 @@ from vsuda_cli.images.registration import (
     register_left,
     register_right,
 )
-from vsuda_cli.io.batch import Failure, Job, JobResult
+from vsuda_cli.io.batch import Failure, Job, Result
 from vsuda_cli.io.cases import CaseFile
-from vsuda_cli.io.nifti import load_image, load_label, same_grid
+from vsuda_cli.io.nifti import load_image, load_label, load_label_on
 from vsuda_cli.io.workers import run
+from vsuda_cli.options import WorkerOptions
 
 logger = logging.getLogger(__name__)
 
-Pair = tuple[CaseFile, Path]
+LabelledScan = tuple[CaseFile, Path]
 
 
 @dataclass(frozen=True)
@@ -49,61 +49,55 @@ class BuiltAtlas:
 
 
 def build(
-    pairs: Sequence[Pair], sample: int, margin_mm: float, workers: int, dask: str | None = None
+    scans: Sequence[LabelledScan], sample: int, margin_mm: float, processes: WorkerOptions
 ) -> BuiltAtlas:
     """Choose the most typical of the labelled cases and the box that holds every ear's labels.
 
     Raises VsudaError if a label map is empty or on another grid, or if fewer than half of the
     cases can be registered to the chosen one.
     """
-    chosen = choose([image for image, _ in pairs], sample, workers, dask)
+    chosen = choose([image for image, _ in scans], sample, processes)
     logger.info("the most typical case is %s", chosen.case)
-    jobs = [Job(image.case, (), (image, label, chosen)) for image, label in pairs]
-    boxes = gather(jobs, ear_boxes, "boxes", workers, dask)
-    if 2 * len(boxes) < len(pairs):
+    jobs = [Job(image.case, (), (image, label, chosen)) for image, label in scans]
+    boxes = gather(jobs, ear_boxes, processes)
+    if 2 * len(boxes) < len(scans):
         raise VsudaError(
             chosen.path,
-            f"only {len(boxes)} of {len(pairs)} cases could be registered to it",
+            f"only {len(boxes)} of {len(scans)} cases could be registered to it",
             "look at the source images with vsuda check",
         )
     every = np.array([box for both in boxes for box in both])
-    label = next(path for image, path in pairs if image == chosen)
+    label = next(path for image, path in scans if image == chosen)
     return _with_box(chosen, label, every[:, 0].min(axis=0), every[:, 1].max(axis=0), margin_mm)
 
 
 def gather(
-    jobs: Sequence[Job],
-    work: Callable[..., JobResult],
-    key: str,
-    workers: int,
-    dask: str | None,
-) -> list[Any]:
-    """Run jobs; return what their records hold under `key`, sorted by case, without failures.
+    jobs: Sequence[Job], work: Callable[..., Result], processes: WorkerOptions
+) -> list[Result]:
+    """Run jobs; return what they gave, sorted by case, without failures.
 
     Workers finish in any order, on which sums over the results must not depend.
     """
     found = []
-    for job, result in _shown(jobs, work, workers, dask):
+    for job, result in _shown(jobs, work, processes):
         if isinstance(result, Failure):
             logger.warning("%s", result.message)
         else:
-            found.append((job.case, result.record[key]))
+            found.append((job.case, result))
     return [value for _, value in sorted(found, key=lambda pair: pair[0])]
 
 
 def _shown(
-    jobs: Sequence[Job], work: Callable[..., JobResult], workers: int, dask: str | None
-) -> Iterator[tuple[Job, JobResult | Failure]]:
+    jobs: Sequence[Job], work: Callable[..., Result], processes: WorkerOptions
+) -> Iterator[tuple[Job, Result | Failure]]:
     """Run jobs with a progress bar."""
     with console.progress("Registering", len(jobs)) as bar:
-        for job, result in run(jobs, work, workers, dask):
+        for job, result in run(jobs, work, processes.workers, processes.dask):
             yield job, result
             bar.advance()
 
 
-def choose(
-    images: Sequence[CaseFile], sample: int, workers: int, dask: str | None = None
-) -> CaseFile:
+def choose(images: Sequence[CaseFile], sample: int, processes: WorkerOptions) -> CaseFile:
     """Register an even sample of the cases against each other; return the one most like the rest.
 
     A pair that cannot be registered counts as similarity 0.
@@ -116,13 +110,13 @@ def choose(
         jobs.append(Job(f"{i} {j}", (), (one, other)))
     table = np.zeros((len(picked), len(picked)))
     failures: list[str] = []
-    for job, result in _shown(jobs, compare, workers, dask):
+    for job, result in _shown(jobs, compare, processes):
         i, j = (int(part) for part in job.case.split())
         if isinstance(result, Failure):
             logger.debug("%s", result.message)
             failures.append(result.message)
         else:
-            table[i, j] = table[j, i] = result.record["similarity"]
+            table[i, j] = table[j, i] = result
     if not table.any():
         raise VsudaError(
             picked[0].path.parent,
@@ -132,21 +126,18 @@ def choose(
     return picked[ears.most_typical(table)]
 
 
-def compare(one: CaseFile, other: CaseFile) -> JobResult:
-    """Register one case to another; the record holds their similarity."""
-    found = register_right(one.path, read_template(one), read_template(other))
-    return JobResult((), {"similarity": found.similarity})
+def compare(one: CaseFile, other: CaseFile) -> float:
+    """Register one case to another; return their similarity."""
+    return register_right(one.path, read_template(one), read_template(other)).similarity
 
 
-def ear_boxes(image: CaseFile, label_path: Path, atlas: CaseFile) -> JobResult:
-    """Register a labelled case to the atlas; the record holds `boxes`, the extent of each ear.
+def ear_boxes(image: CaseFile, label_path: Path, atlas: CaseFile) -> list[tuple[Points, Points]]:
+    """Register a labelled case to the atlas; return the boxes of its labelled structures.
 
-    Each box is low and high corner in the atlas' voxel indices, canonical order, of the labels of
-    one ear; the left ear's are mirrored onto the right.
+    Each box is low and high corner in the atlas' voxel indices, canonical order; those of the left
+    ear are mirrored onto the right.
     """
-    label = load_label(label_path)
-    if not same_grid(load_image(image.path), label):
-        raise VsudaError(label_path, f"is on another grid than {image.path.name}", "resample it")
+    label = load_label_on(load_image(image.path), label_path)
     array, affine = cropping.to_canonical(label.array, label.affine)
     if not array.any():
         raise VsudaError(label_path, "marks nothing", "give label maps of both ears")
@@ -158,7 +149,7 @@ def ear_boxes(image: CaseFile, label_path: Path, atlas: CaseFile) -> JobResult:
         registration = right if _is_right(points, right, left) else left
         index = transform(inverse(atlas_affine) @ registration.to_atlas, points)
         boxes.append((index.min(axis=0), index.max(axis=0)))
-    return JobResult((), {"boxes": boxes})
+    return boxes
 
 
 def both_ears(

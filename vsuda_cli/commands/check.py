@@ -93,19 +93,19 @@ def _inspect(
 ) -> int:
     """Look at files of one folder, report what is wrong, and return the number of errors."""
     from vsuda_cli.io.batch import Failure, Job
-    from vsuda_cli.io.inspection import ERROR, Inspection, inspect_folder
+    from vsuda_cli.io.inspection import ERROR, Inspection, inspect_file, inspect_folder
     from vsuda_cli.io.workers import run
 
     looked: dict[Path, Inspection] = {}
     failures = 0
     jobs = [Job(str(path), (), (path, count)) for path in paths]
     with console.progress(f"Checking {folder}", len(jobs)) as bar:
-        for job, result in run(jobs, inspect_one, options.workers, options.dask):
+        for job, result in run(jobs, inspect_file, options.workers, options.dask):
             if isinstance(result, Failure):
                 console.fail(result.message)
                 failures += 1
             else:
-                looked[Path(job.case)] = result.record["inspection"]
+                looked[Path(job.case)] = result
             bar.advance()
     found = [finding for path in sorted(looked) for finding in looked[path].findings]
     found.extend(inspect_folder(looked))
@@ -114,14 +114,6 @@ def _inspect(
     warnings = len(found) + failures - wrong
     console.say(f"{folder}: {len(paths)} files, {wrong} errors, {warnings} warnings")
     return wrong
-
-
-def inspect_one(path: Path, class_count: int) -> "JobResult":
-    """Inspect one file; the record holds the `inspection`."""
-    from vsuda_cli.io.batch import JobResult
-    from vsuda_cli.io.inspection import inspect_file
-
-    return JobResult((), {"inspection": inspect_file(path, class_count)})
 
 
 def repair_one(path: Path, out: Path) -> "JobResult":

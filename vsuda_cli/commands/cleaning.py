@@ -43,15 +43,16 @@ def clean_case(
         for part, volume in zip(parts, found, strict=True)
     ]
     cleaned = clean_ears([(volume.array, volume.affine) for volume in found], ears, rules)
-    maps = [(one[0], volume.affine) for one, volume in zip(cleaned, found, strict=True)]
-    changes = [one[1] for one in cleaned]
+    maps: list[tuple[Labels, Affine]] = []
+    told: list[tuple[str, list[Removal], list[str]]] = []
+    for part, volume, (labels, gone, said) in zip(parts, found, cleaned, strict=True):
+        maps.append((labels, volume.affine))
+        told.append((part.case, list(gone), said))
     if one_sided:
         kept, more = keep_one_tumour(maps, rules)
-        maps = [(labels, affine) for labels, (_, affine) in zip(kept, maps, strict=True)]
-        changes = [[*gone, *also] for gone, also in zip(changes, more, strict=True)]
-    told = [
-        (part.case, gone, one[2]) for part, gone, one in zip(parts, changes, cleaned, strict=True)
-    ]
+        for index, (labels, also) in enumerate(zip(kept, more, strict=True)):
+            maps[index] = labels, found[index].affine
+            told[index][1].extend(also)
     if scan is not None:
         merged, affine = _merge(parts, maps, scan)
         if snap:

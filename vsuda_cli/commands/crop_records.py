@@ -85,7 +85,7 @@ def read_record(
         if record["atlas_digest"] != origin.atlas_digest:
             raise VsudaError(path, f"is of another image than {origin.atlas}", remedy)
         affine = np.array(record["voxel_to_ras_mm"], dtype=np.float64).reshape(4, 4)
-        recorded = Geometry(tuple(record["shape"]), affine, origin.scan.array.dtype)
+        recorded = Geometry(tuple(record["shape"]), affine)
         if not same_grid(recorded, origin.scan):
             raise VsudaError(path, f"is of another grid than that of {origin.scan.path}", remedy)
         found = {}

@@ -1,13 +1,13 @@
 """What `vsuda cutseg-train` reads: an earlier translation, a teacher, and its cases."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsuda_cli import config, console, resolving
 from vsuda_cli.commands import known_labels, segmenting
-from vsuda_cli.commands.training import Prepared
+from vsuda_cli.commands.training import RunParts
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import CaseFile
 
@@ -76,16 +76,20 @@ class Parts:
     labelled: segmenting.Labelled
     # Target images with what a model says of them, if anything.
     guesses: segmenting.Labelled
-    settings: config.CutSegSettings
     translation: config.TranslationSettings
     teacher: "UNet2d5 | None"
     init: Path | None
     device: "torch.device"
 
-    def maker(
-        self, stage: config.CutSegSettings, images: Sequence[CaseFile], start: Path
-    ) -> Callable[[], Prepared]:
-        """Return what loads a stage's cases and the best weights of the run it starts from."""
+    def make(
+        self,
+        stage: config.CutSegSettings,
+        images: Sequence[CaseFile],
+        start: Path,
+        *,
+        fine_tuning: bool,
+    ) -> RunParts:
+        """Load a stage's cases and the best weights of the run it starts from."""
         from vsuda_cli.training import checkpoint
         from vsuda_cli.training.cutseg import CutSeg
         from vsuda_cli.training.run import choose_weights
@@ -93,39 +97,34 @@ class Parts:
         from vsuda_cli.training.segmenter import validation_dice
         from vsuda_cli.training.translation import translate_volume
 
-        def make() -> Prepared:
-            sources, held_out = segmenting.load_labelled(self.labelled, [], stage, self.device)
-            unlabelled = [(image, None) for image in images]
-            guesses = [guess for guess in self.guesses if guess[0] in images]
-            targets = known_labels.load_target(unlabelled, guesses, stage, self.device)
-            known = known_labels.known_of_target(targets, sources, guesses, stage)
-            targets, grafted, lesions = known
-            objective = CutSeg(stage, self.translation, self.teacher, self.device)
-            objective.segmentation.lesions = lesions
-            fine_tuning = stage is not self.settings
-            models = objective.models_for_inference()
-            if not fine_tuning:
-                models.pop("segmenter")
-            checkpoint.load_weights(choose_weights(start, "best")[1], models)
-            if self.init is not None and not fine_tuning:
-                segmenting.start_from(self.init, objective.segmentation.network, stage)
+        sources, held_out = segmenting.load_labelled(self.labelled, [], stage, self.device)
+        unlabelled = [(image, None) for image in images]
+        guesses = [guess for guess in self.guesses if guess[0] in images]
+        targets = known_labels.load_target(unlabelled, guesses, stage, self.device)
+        known = known_labels.known_of_target(targets, sources, guesses, stage)
+        targets, grafted, lesions = known
+        objective = CutSeg(stage, self.translation, self.teacher, self.device)
+        objective.segmentation.lesions = lesions
+        models = objective.models_for_inference()
+        if not fine_tuning:
+            models.pop("segmenter")
+        checkpoint.load_weights(choose_weights(start, "best")[1], models)
+        if self.init is not None and not fine_tuning:
+            segmenting.start_from(self.init, objective.segmentation.network, stage)
 
-            def validate() -> "Row":
-                """Score the segmenter on translations of the held-out sources."""
-                generator = objective.cut.generator
-                pseudo = [
-                    replace(item, image=translate_volume(generator, item.image, self.device))
-                    for item in held_out
-                ]
-                network = objective.segmentation.network
-                return validation_dice(network, pseudo, stage, self.device)
+        def validate() -> "Row":
+            """Score the segmenter on translations of the held-out sources."""
+            generator = objective.cut.generator
+            pseudo = [
+                replace(item, image=translate_volume(generator, item.image, self.device))
+                for item in held_out
+            ]
+            return validation_dice(objective.segmentation.network, pseudo, stage, self.device)
 
-            samplers = {
-                "source": segmenting.labelled_sampler(sources, stage, self.device),
-                "target": segmenting.unlabelled_sampler(targets, stage, self.device),
-            }
-            if grafted:
-                samplers["grafted"] = segmenting.unlabelled_sampler(grafted, stage, self.device)
-            return Prepared(objective, Batches(samplers), validate, held_out)
-
-        return make
+        samplers = {
+            "source": segmenting.labelled_sampler(sources, stage, self.device),
+            "target": segmenting.unlabelled_sampler(targets, stage, self.device),
+        }
+        if grafted:
+            samplers["grafted"] = segmenting.unlabelled_sampler(grafted, stage, self.device)
+        return RunParts(objective, Batches(samplers), validate, held_out)

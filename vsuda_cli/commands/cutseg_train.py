@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -111,11 +111,11 @@ def cutseg_train(
     if options.dry_run:
         dry_run(*(plan(folder, stage, images) for folder, stage, images, _ in stages))
         return
-    parts = cutseg_inputs.Parts(labelled, guesses, settings, translation, tutor, init, device)
+    parts = cutseg_inputs.Parts(labelled, guesses, translation, tutor, init, device)
     for folder, stage, images, start in stages:
         train(
             plan(folder, stage, images),
-            make=parts.maker(stage, images, start),
+            make=partial(parts.make, stage, images, start, fine_tuning=folder != run),
             metric=VALIDATION_METRIC,
             extra_metadata={"translation": to_dict(translation), "target_tag": tag_of_all(real)},
         )

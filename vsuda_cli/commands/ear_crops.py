@@ -2,10 +2,11 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from vsuda_cli.io.nifti import (
     Volume,
     load_image,
     load_label,
+    load_label_on,
     same_grid,
     save_image,
     save_label,
@@ -96,7 +98,7 @@ def sides_of(side: str) -> tuple[str, ...]:
 
 
 def crop_outputs(out: Path, case: CaseFile, sides: Sequence[str], labelled: bool) -> list[Path]:
-    """Return the crops of one case, images before labels; the record comes after them."""
+    """Return the crops of one case, ear by ear, each image before its label."""
     tags = (case.tag, LABEL) if labelled else (case.tag,)
     return [output_path(out, f"{case.case}_{side}", tag) for side in sides for tag in tags]
 
@@ -115,11 +117,8 @@ def crop_case(
     array, affine = cropping.to_canonical(scan.array, scan.affine)
     label = None
     if label_path is not None:
-        volume = load_label(label_path)
-        if not same_grid(scan, volume):
-            raise VsudaError(label_path, f"is on another grid than {case.path.name}", "resample it")
-        # By the image's affine: where axes lie between two directions, rounding decides.
-        label, _ = cropping.to_canonical(volume.array, scan.affine)
+        volume = load_label_on(scan, label_path)
+        label, _ = cropping.to_canonical(volume.array, volume.affine)
     origin = Origin(scan, settings.atlas, atlas.digest)
     if settings.transforms is None:
         found = _register(case.path, array, affine, atlas, settings.sides)
@@ -130,15 +129,14 @@ def crop_case(
     written: list[Path] = []
     cut: dict[str, int] = {}
     for side, registration in found.items():
-        crop, crop_affine, crop_label = _cut_ear(
-            array, affine, label, _roi_in_scan(atlas, registration), side, settings
-        )
-        image_path = output_path(out, f"{case.case}_{side}", case.tag)
-        save_image(image_path, crop, crop_affine)
-        written.append(image_path)
-        if crop_label is not None:
+        roi_mm = _roi_in_scan(atlas, registration)
+        crop, crop_affine = _cut_ear(array, affine, roi_mm, side, settings, resample_image)
+        written.append(output_path(out, f"{case.case}_{side}", case.tag))
+        save_image(written[-1], crop, crop_affine)
+        if label is not None:
+            crop, crop_affine = _cut_ear(label, affine, roi_mm, side, settings, resample_label)
             written.append(output_path(out, f"{case.case}_{side}", LABEL))
-            save_label(written[-1], crop_label, crop_affine)
+            save_label(written[-1], crop, crop_affine)
             outside = ears.cut_points(points[side], crop.shape, crop_affine)
             cut[side] = int(np.count_nonzero(outside))
     record = record_of(origin, found, cut)
@@ -171,7 +169,7 @@ def cut_ears(scan: Volume, settings: CropSettings) -> dict[str, EarCrop]:
     crops = {}
     for side, one in _register(scan.path, array, affine, atlas, settings.sides).items():
         roi_mm = _roi_in_scan(atlas, one)
-        crop, crop_affine, _ = _cut_ear(array, affine, None, roi_mm, side, settings)
+        crop, crop_affine = _cut_ear(array, affine, roi_mm, side, settings, resample_image)
         crops[side] = EarCrop(crop, crop_affine, one.similarity)
     return crops
 
@@ -236,48 +234,30 @@ def _refuse_outside(
 
 
 def _cut_ear(
-    array: NDArray[np.float32],
+    array: NDArray[Any],
     affine: Affine,
-    label: NDArray[np.uint8] | None,
     roi_mm: NDArray[np.float64],
     side: str,
     settings: CropSettings,
-) -> tuple[NDArray[np.float32], Affine, NDArray[np.uint8] | None]:
-    """Cut one ear out of image and label map; a left one is mirrored, so that it looks right."""
-    crop, crop_affine, crop_label = _cut(array, affine, label, roi_mm, settings)
-    if side == ears.LEFT:
-        crop_label = None if crop_label is None else crop_label[::-1].copy()
-        crop, crop_affine = cropping.mirror(crop, crop_affine)
-    return crop, crop_affine, crop_label
+    resample: Callable[..., tuple[NDArray[Any], Affine]],
+) -> tuple[NDArray[Any], Affine]:
+    """Cut one ear out of an image or a label map, at wanted size and spacing.
 
-
-def _cut(
-    array: NDArray[np.float32],
-    affine: Affine,
-    label: NDArray[np.uint8] | None,
-    roi_mm: NDArray[np.float64],
-    settings: CropSettings,
-) -> tuple[NDArray[np.float32], Affine, NDArray[np.uint8] | None]:
-    """Cut a region (its corners in mm) out of image and label map, at wanted size and spacing."""
+    `roi_mm` are the corners of its region. A left ear is mirrored, so that it looks right.
+    """
     start, size = cropping.bounding_box(roi_mm, affine)
     old_spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    spacing = np.asarray(settings.spacing_mm or old_spacing)
     if settings.size is not None:
-        # One voxel more than wanted, so that resampling never ends short of the wanted size.
         wanted = np.asarray(settings.size)
+        # One voxel more than wanted, so that resampling never ends short of the wanted size.
         if settings.spacing_mm is not None:
-            wanted = np.ceil(wanted * spacing / old_spacing).astype(int) + 1
+            wanted = np.ceil(wanted * np.asarray(settings.spacing_mm) / old_spacing).astype(int) + 1
         start = cropping.resize_box(start, size, wanted.tolist())
         size = (int(wanted[0]), int(wanted[1]), int(wanted[2]))
     crop, crop_affine = cropping.cut_box(array, affine, start, size)
-    crop_label = None if label is None else cropping.cut_box(label, affine, start, size)[0]
     if settings.spacing_mm is not None:
-        if crop_label is not None:
-            crop_label, _ = resample_label(crop_label, crop_affine, settings.spacing_mm)
-        crop, crop_affine = resample_image(crop, crop_affine, settings.spacing_mm)
+        crop, crop_affine = resample(crop, crop_affine, settings.spacing_mm)
         if settings.size is not None:
             trim = cropping.resize_box((0, 0, 0), crop.shape, settings.size)
-            if crop_label is not None:
-                crop_label, _ = cropping.cut_box(crop_label, crop_affine, trim, settings.size)
             crop, crop_affine = cropping.cut_box(crop, crop_affine, trim, settings.size)
-    return crop, crop_affine, crop_label
+    return cropping.mirror(crop, crop_affine) if side == ears.LEFT else (crop, crop_affine)

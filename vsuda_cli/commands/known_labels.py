@@ -86,10 +86,10 @@ def known_of_target(
     guesses: Labelled,
     settings: config.SelfTrainingSettings,
 ) -> tuple[list["Item"], list["Item"], list[int]]:
-    """Return what `load_target` gave with all that is known of it as labels, else ignored.
+    """Return `target` with known voxels labelled and the rest ignored.
 
-    And copies of those without a lesion, as often with one of a labelled crop as without, and which
-    labels are lesions; both empty without `lesion_grafts`.
+    Also the grafted copies (equal numbers with and without a lesion), and the labels that are
+    lesions. These two are empty without `lesion_grafts`.
     """
     grafted: list[Item] = []
     lesions: list[int] = []

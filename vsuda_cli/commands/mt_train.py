@@ -46,12 +46,12 @@ def mt_train(
     Example: vsuda mt-train pseudo crops/target runs/mt --init runs/seg
     """
     from vsuda_cli.commands import known_labels, segmenting
-    from vsuda_cli.commands.training import Plan, Prepared, begin, dry_run, train
+    from vsuda_cli.commands.training import Plan, RunParts, begin, dry_run, train
     from vsuda_cli.config import MeanTeacherSettings
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.training.mean_teacher import MeanTeacher
     from vsuda_cli.training.sampling import Batches
-    from vsuda_cli.training.segmenter import VALIDATION_METRIC
+    from vsuda_cli.training.segmenter import VALIDATION_METRIC, validation_dice
 
     settings = segmenting.resolve_segmenter(MeanTeacherSettings, options, classes)
     cases = labelled_images(labelled)
@@ -68,7 +68,7 @@ def mt_train(
         dry_run(plan)
         return
 
-    def make() -> Prepared:
+    def make() -> RunParts:
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         target = known_labels.load_target(real, guesses, settings, device)
         objective = MeanTeacher(settings, device)
@@ -84,7 +84,7 @@ def mt_train(
             segmenting.start_from(init, objective.network, settings)
             objective.start_from_student()
         samplers["unlabelled"] = segmenting.unlabelled_sampler(target, settings, device)
-        validate = segmenting.validation_of(lambda: objective.teacher, kept, settings, device)
-        return Prepared(objective, Batches(samplers), validate, kept)
+        validate = partial(validation_dice, objective.teacher, kept, settings, device)
+        return RunParts(objective, Batches(samplers), validate, kept)
 
     train(plan, make=make, metric=VALIDATION_METRIC)

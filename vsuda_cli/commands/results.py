@@ -1,19 +1,16 @@
 """How `evaluate` shows and writes scores: tables on the terminal, CSV, JSON, the report."""
 
-import json as json_text
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vsuda_cli import console
-from vsuda_cli.commands.scoring import Measures, Pair
+from vsuda_cli.commands.scoring import Measures, ScoredPair
 from vsuda_cli.commands.tables import number, print_table
 from vsuda_cli.io.batch import Outcome
 from vsuda_cli.report.model import ReportCase
 from vsuda_cli.report.summary import column, group_names, in_group, summarise, values_of
-
-if TYPE_CHECKING:
-    from vsuda_cli.report.summary import SummaryRow
 
 
 def report_cases(outcome: Outcome, groups: Mapping[str, str]) -> list[ReportCase]:
@@ -101,9 +98,8 @@ def write_json(
 ) -> None:
     """Write scores, failures and summaries, to a file or, for `-`, to stdout."""
 
-    def rows(some: Sequence[ReportCase]) -> "list[dict[str, Any]]":
-        found: list[SummaryRow] = summarise(some, measures.structures, measures.metrics)
-        return [vars(row) for row in found]
+    def rows(some: Sequence[ReportCase]) -> list[dict[str, Any]]:
+        return [vars(row) for row in summarise(some, measures.structures, measures.metrics)]
 
     group = {case.case: {group_column: case.group} if case.group else {} for case in cases}
     content: dict[str, Any] = {
@@ -117,7 +113,7 @@ def write_json(
     names = group_names(cases)
     if names:
         content["summary_by"] = {group_column: {n: rows(in_group(cases, n)) for n in names}}
-    _write(path, json_text.dumps(content, indent=1) + "\n")
+    _write(path, json.dumps(content, indent=1) + "\n")
 
 
 def write_html(
@@ -125,7 +121,7 @@ def write_html(
     cases: Sequence[ReportCase],
     measures: Measures,
     group_column: str,
-    pairs: Sequence[Pair],
+    pairs: Sequence[ScoredPair],
     niivue: str,
 ) -> None:
     """Write the report with all cases, and name the file on stderr."""

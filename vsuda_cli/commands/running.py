@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import typer
@@ -24,7 +24,7 @@ def run_cases(
     title: str,
     jobs: Sequence[Job],
     function: Callable[..., JobResult],
-    options: CaseOptions,
+    options: BatchOptions,
 ) -> Outcome:
     """Run `function(*job.arguments)` for this call's share of the jobs and report each result.
 
@@ -36,11 +36,9 @@ def run_cases(
     `--skip-existing` is set.
     """
     console.set_up_logging(options.quiet, options.verbose)
-    batch = options if isinstance(options, BatchOptions) else BatchOptions()
     share = _take_share(title, jobs, options)
-    return _run_share(
-        title, share, lambda to_run: run(to_run, function, batch.workers, batch.dask), options
-    )
+    start = partial(run, function=function, workers=options.workers, dask=options.dask)
+    return _run_share(title, share, start, options)
 
 
 def run_on_device(

@@ -11,7 +11,7 @@ from vsuda_cli.io.cases import find_images, find_labels
 
 
 @dataclass(frozen=True)
-class Pair:
+class ScoredPair:
     """A case's reference, its prediction if there is one, and its scan if it is to be shown."""
 
     case: str
@@ -54,7 +54,7 @@ class Measures:
         return units.get(metric, "")
 
 
-def find_pairs(predictions: str, references: str, images: str | None) -> list[Pair]:
+def find_pairs(predictions: str, references: str, images: str | None) -> list[ScoredPair]:
     """Pair references with predictions and scans by case id.
 
     A prediction without a reference, and a case without a scan to show, are named on stderr.
@@ -71,11 +71,13 @@ def find_pairs(predictions: str, references: str, images: str | None) -> list[Pa
     if not set(predicted) & set(truth):
         problem = f"holds no prediction of a case in {references}"
         raise VsudaError(predictions, problem, "give label maps of the same cases")
-    return [Pair(c, path, predicted.get(c), scans.get(c)) for c, path in sorted(truth.items())]
+    return [
+        ScoredPair(c, path, predicted.get(c), scans.get(c)) for c, path in sorted(truth.items())
+    ]
 
 
 def group_cases(
-    table: Path | None, by: str | None, pairs: Sequence[Pair]
+    table: Path | None, by: str | None, pairs: Sequence[ScoredPair]
 ) -> tuple[str, dict[str, str]]:
     """Return the column that cases are grouped by and each case's group; nothing if neither is set.
 
@@ -94,7 +96,7 @@ def group_cases(
     return column, sites(cases)
 
 
-def score_case(pair: Pair, measures: Measures, draw: bool, viewer: bool = False) -> JobResult:
+def score_case(pair: ScoredPair, measures: Measures, draw: bool, viewer: bool = False) -> JobResult:
     """Score one case; the record holds its `scores` by column and, if asked for, its `drawing`.
 
     `viewer` adds the volumes that the report's viewer loads to the drawing.

@@ -56,13 +56,13 @@ def seg_train(
     Example: vsuda seg-train pseudo runs/seg
     """
     from vsuda_cli.commands import known_labels, segmenting
-    from vsuda_cli.commands.training import Plan, Prepared, begin, dry_run, train
+    from vsuda_cli.commands.training import Plan, RunParts, begin, dry_run, train
     from vsuda_cli.config import SegmentationSettings
     from vsuda_cli.errors import VsudaError
     from vsuda_cli.io.cases import find_images, labelled_images
     from vsuda_cli.training.sampling import Batches
     from vsuda_cli.training.segmentation import Segmentation
-    from vsuda_cli.training.segmenter import VALIDATION_METRIC
+    from vsuda_cli.training.segmenter import VALIDATION_METRIC, validation_dice
 
     settings = segmenting.resolve_segmenter(SegmentationSettings, options, classes)
     cases = labelled_images(labelled, labels)
@@ -88,7 +88,7 @@ def seg_train(
         dry_run(plan)
         return
 
-    def make() -> Prepared:
+    def make() -> RunParts:
         training, kept = segmenting.load_labelled(cases, held_out, settings, device)
         objective = Segmentation(settings, device)
         samplers = {"labelled": segmenting.labelled_sampler(training, settings, device)}
@@ -106,7 +106,7 @@ def seg_train(
             samplers["pseudo"] = segmenting.unlabelled_sampler(target, half, device)
         if init:
             segmenting.start_from(init, objective.network, settings)
-        validate = segmenting.validation_of(lambda: objective.network, kept, settings, device)
-        return Prepared(objective, Batches(samplers), validate, kept)
+        validate = partial(validation_dice, objective.network, kept, settings, device)
+        return RunParts(objective, Batches(samplers), validate, kept)
 
     train(plan, make=make, metric=VALIDATION_METRIC)

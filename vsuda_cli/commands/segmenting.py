@@ -1,6 +1,6 @@
 """What the commands that train a segmenter share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vsuda_cli.networks.unet2d5 import UNet2d5
     from vsuda_cli.training.contrast_prior import CurvePrior
     from vsuda_cli.training.data import Item
-    from vsuda_cli.training.engine import Validate
     from vsuda_cli.training.sampling import PatchSampler
 
 Labelled = Sequence[tuple[CaseFile, Path]]
@@ -78,7 +77,7 @@ def labelled_sampler(
 ) -> "PatchSampler":
     """Return the sampler of labelled patches, also of the settings' copies with others' lesions.
 
-    Nothing but the sampler gets copies: what is known of the set is known of it without them.
+    Only the sampler sees the copies; statistics of the set are taken without them.
     """
     from vsuda_cli.training.lesions import find_lesions, whole_lesions
     from vsuda_cli.training.transplant import transplant_lesions
@@ -106,18 +105,6 @@ def _sampler(
 
     count = settings.batch_size * settings.accumulate
     return PatchSampler(items, settings.patch_size, count, settings.augmentation, seed, device)
-
-
-def validation_of(
-    network: "Callable[[], UNet2d5]",
-    items: list["Item"],
-    settings: config.SegmenterSettings,
-    device: "torch.device",
-) -> "Validate":
-    """Return the function that scores the network on held-out items."""
-    from vsuda_cli.training.segmenter import validation_dice
-
-    return lambda: validation_dice(network(), items, settings, device)
 
 
 def known_contrast(

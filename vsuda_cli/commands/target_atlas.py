@@ -21,11 +21,12 @@ from vsuda_cli.commands.atlas_building import (
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping
 from vsuda_cli.images.consensus import consensus
-from vsuda_cli.images.geometry import inverse
+from vsuda_cli.images.geometry import Affine, inverse
 from vsuda_cli.images.resampling import resample_to_grid
-from vsuda_cli.io.batch import Job, JobResult
+from vsuda_cli.io.batch import Job
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import load_image
+from vsuda_cli.options import WorkerOptions
 
 logger = logging.getLogger(__name__)
 
@@ -34,20 +35,16 @@ LARGEST_SPREAD_MM = 12.0
 
 
 def build_target(
-    images: Sequence[CaseFile],
-    atlas: BuiltAtlas,
-    sample: int,
-    workers: int,
-    dask: str | None = None,
+    images: Sequence[CaseFile], atlas: BuiltAtlas, sample: int, processes: WorkerOptions
 ) -> tuple[str, NDArray[np.float32]]:
     """Return the most typical target scan's case and its image on the atlas' grid, 0 beyond it.
 
     Raises VsudaError if fewer than half of the scans can be registered, or if they do not agree.
     """
-    chosen = choose(images, sample, workers, dask)
+    chosen = choose(images, sample, processes)
     logger.info("the most typical target case is %s", chosen.case)
     jobs = [Job(image.case, (), (image, atlas.image, chosen)) for image in images]
-    found = gather(jobs, detours, "detours", workers, dask)
+    found = gather(jobs, detours, processes)
     remedy = "look at the target scans with vsuda check, or leave --target away"
     if 2 * len(found) < len(images):
         problem = f"only {len(found)} of {len(images)} target scans could be registered"
@@ -65,16 +62,15 @@ def build_target(
     return chosen.case, placed
 
 
-def detours(image: CaseFile, atlas: CaseFile, chosen: CaseFile) -> JobResult:
+def detours(image: CaseFile, atlas: CaseFile, chosen: CaseFile) -> list[Affine]:
     """Register both ears of a scan to the atlas and to the chosen scan.
 
-    The record holds `detours`: for each ear the way (4x4, RAS mm) from the atlas' right ear over
-    this scan's to the right ear of the chosen scan.
+    Returns for each ear the way (4x4, RAS mm) from the atlas' right ear over this scan's to the
+    right ear of the chosen scan.
     """
     scan = read_template(image)
     backwards, onwards = both_ears(image, scan, atlas), both_ears(image, scan, chosen)
-    ways = [
+    return [
         onward.to_atlas @ inverse(backward.to_atlas)
         for backward, onward in zip(backwards, onwards, strict=True)
     ]
-    return JobResult((), {"detours": ways})

@@ -23,8 +23,8 @@ Settings = TypeVar("Settings", bound=config.Training)
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A run's parts, once its cases are in memory."""
+class RunParts:
+    """What a run is made of, once its cases are in memory."""
 
     objective: "Objective"
     batches: "Batches"
@@ -169,11 +169,11 @@ def digest(cases: Sequence[tuple[CaseFile, Path | None]]) -> str:
 def train(
     plan: Plan,
     *,
-    make: "Callable[[], Prepared]",
+    make: "Callable[[], RunParts]",
     metric: tuple[str, bool],
     extra_metadata: dict[str, Any] | None = None,
-) -> Path:
-    """Start or continue one run, train it to its end, report it, and return its best weights.
+) -> None:
+    """Start or continue one run, train it to its end, and report its best weights.
 
     The run's page is written at the end, and before a run goes on.
 
@@ -195,28 +195,28 @@ def train(
     provenance = _describe(plan)
     if resumed and ranks.is_first():
         write_run_page(plan.folder)
-    prepared = make()
+    parts = make()
     with runs.held(run) if ranks.is_first() else nullcontext():
         if ranks.is_first():
             if not resumed:
                 runs.start(run, settings, provenance, force=plan.options.force)
             runs.remove_partial_files(run)
-            runs.record_validation(run, [item.case for item in prepared.held_out])
+            runs.record_validation(run, [item.case for item in parts.held_out])
         ranks.wait()
         metadata = {
             "command": plan.command,
             "settings": resolving.to_dict(settings),
             # What predict must do with a whole scan.
-            "crops": all(is_crop(case) for case in prepared.batches.case_ids()),
+            "crops": all(is_crop(case) for case in parts.batches.case_ids()),
             **(extra_metadata or {}),
         }
         with console.progress(plan.command, 0, note_below=True) as bar:
             best = fit(
                 run,
-                prepared.objective,
-                prepared.batches,
+                parts.objective,
+                parts.batches,
                 settings,
-                validate=prepared.validate,
+                validate=parts.validate,
                 metadata=metadata,
                 metric=metric,
                 watcher=_Terminal(bar),
@@ -227,7 +227,6 @@ def train(
         _report(plan.folder, best, plan.options)
     # All end together: a process that has gone is missed by those still at work.
     ranks.wait()
-    return best
 
 
 def _report(run_folder: Path, best: Path, options: TrainingOptions) -> None:

@@ -55,7 +55,7 @@ def translate_export(
 
     Pseudo-images lie on the training grid, scaled to [0, 1], in 16 bits.
 
-    Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint 80 --checkpoint 90
+    Example: vsuda translate-export runs/cyclegan crops/source pseudo --checkpoint 8 --checkpoint 12
     """
     from vsuda_cli import console
     from vsuda_cli.commands.running import device_threads, finish, rank_device, run_on_device
@@ -112,10 +112,10 @@ class Recipe:
         from vsuda_cli.training.precision import choose_device
         from vsuda_cli.translating import load_translator
 
-        where = choose_device(self.device)
+        chosen_device = choose_device(self.device)
         found = {}
         for wanted in self.checkpoints:
-            translator = load_translator(self.run, wanted, where, self.largest_pass)
+            translator = load_translator(self.run, wanted, chosen_device, self.largest_pass)
             found[translator.epoch] = translator
         return found
 
@@ -132,7 +132,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Pair:
+class LabelledImage:
     """An image on the training grid, and its label map there if it has one."""
 
     prepared: "Prepared"
@@ -144,30 +144,28 @@ class Pseudo:
     """A translated image (X, Y, Z), on its way to the host, and what it was made from."""
 
     image: "ToHost"
-    source: Pair
+    source: LabelledImage
 
 
-def load(translator: "Translator", source: tuple[Path, Path | None]) -> Pair:
+def load(translator: "Translator", source: tuple[Path, Path | None]) -> LabelledImage:
     """Load and preprocess one image; its label map is brought to the same grid."""
-    from vsuda_cli.errors import VsudaError
-    from vsuda_cli.io.nifti import load_image, load_label, same_grid
+    from vsuda_cli.io.nifti import load_image, load_label_on
 
     image, label = source
     volume = load_image(image)
     on_grid = None
     if label is not None:
-        labels = load_label(label)
-        if not same_grid(volume, labels):
-            raise VsudaError(label, f"is on another grid than {image.name}", "resample the label")
-        on_grid, _ = translator.prepare_label(labels.array, volume.affine)
-    return Pair(translator.prepare(volume.array, volume.affine, image), on_grid)
+        labels = load_label_on(volume, label)
+        on_grid, _ = translator.prepare_label(labels.array, labels.affine)
+    return LabelledImage(translator.prepare(volume.array, volume.affine, image), on_grid)
 
 
-def compute(translators: Translators, pair: Pair, target: Target) -> Pseudo:
+def compute(translators: Translators, source: LabelledImage, target: Target) -> Pseudo:
     """Translate one image, without waiting for a GPU: it can start the next one meanwhile."""
     from vsuda_cli.networks.to_host import ToHost
 
-    return Pseudo(ToHost(translators[target[0]].pseudo(pair.prepared, pair.label)), pair)
+    pseudo = translators[target[0]].pseudo(source.prepared, source.label)
+    return Pseudo(ToHost(pseudo), source)
 
 
 def save(pseudo: Pseudo, target: Target) -> "JobResult":

@@ -46,10 +46,10 @@ def translate_train(
     Example: vsuda translate-train crops/source crops/target runs/cyclegan --method cyclegan
     """
     from vsuda_cli import console
-    from vsuda_cli.commands.segmenting import weights_digest
+    from vsuda_cli.commands.segmenting import refuse_other_preprocessing, weights_digest
     from vsuda_cli.commands.training import (
         Plan,
-        Prepared,
+        RunParts,
         begin,
         digest,
         dry_run,
@@ -57,14 +57,15 @@ def translate_train(
         resolve_settings,
         train,
     )
-    from vsuda_cli.commands.translation_guide import load_guide
     from vsuda_cli.config import Augmentation, TranslationSettings
     from vsuda_cli.errors import VsudaError
+    from vsuda_cli.inference import load_network
     from vsuda_cli.io.cases import CaseFile, find_images, labelled_images, tag_of_all
     from vsuda_cli.training.curve import Curve
     from vsuda_cli.training.cut import Cut
     from vsuda_cli.training.cyclegan import CycleGan
     from vsuda_cli.training.data import split
+    from vsuda_cli.training.guide import Guide
     from vsuda_cli.training.sampling import Batches, PatchSampler
     from vsuda_cli.training.translation import (
         VALIDATION_METRIC,
@@ -86,7 +87,10 @@ def translate_train(
         from_images = list(labelled_images(source))
     to_images = [(image, None) for image in find_images(target)]
     device = begin(run, options)
-    guide = None if segmenter is None else load_guide(segmenter, settings, device)
+    guide = None
+    if segmenter is not None:
+        guide = load_network(segmenter, "best", device)
+        refuse_other_preprocessing(segmenter, guide.settings, settings)
 
     def data() -> dict[str, str]:
         return {
@@ -100,9 +104,9 @@ def translate_train(
         dry_run(plan)
         return
 
-    def make() -> Prepared:
+    def make() -> RunParts:
         preprocessing, size = settings.preprocessing, settings.patch_size
-        classes = 1 + len(ranges) if guide is None else guide.class_count
+        classes = 1 + len(ranges if guide is None else guide.settings.classes)
         first = load_items("Loading source images", from_images, preprocessing, classes, device)
         second = load_items("Loading target images", to_images, preprocessing, 1, device)
         sources, held_sources = split(first, settings.validation_fraction, settings.seed)
@@ -125,17 +129,18 @@ def translate_train(
             "target": PatchSampler(targets, size, count, None, seed + 1, device),
         }
         if guide is not None and not isinstance(objective, Curve):
-            objective.guide = guide.judge
+            objective.guide = Guide(guide.network, settings, device)
             still = Augmentation(rotation_degrees=0, scale=0)
             # One volume for each part of a batch: a stack is many slices.
+            stack = guide.settings.patch_size
             samplers["stack"] = PatchSampler(
-                sources, guide.patch_size, settings.accumulate, still, seed + 2, device
+                sources, stack, settings.accumulate, still, seed + 2, device
             )
 
         def validate() -> dict[str, float]:
             return validation_distance(generator, held_sources, held_targets, device)
 
-        return Prepared(objective, Batches(samplers), validate, [*held_sources, *held_targets])
+        return RunParts(objective, Batches(samplers), validate, [*held_sources, *held_targets])
 
     tag = {"target_tag": tag_of_all([image for image, _ in to_images])}
     train(plan, make=make, metric=VALIDATION_METRIC, extra_metadata=tag)

@@ -11,6 +11,8 @@ from vsuda_cli.images.geometry import Affine, Points, inverse, transform, transl
 
 RIGHT = "R"
 LEFT = "L"
+# In voxels: what rounding may move a point beyond a crop's border.
+SLACK = 1e-3
 
 
 def components(label: NDArray[np.uint8], affine: Affine) -> list[Points]:
@@ -57,11 +59,9 @@ def most_typical(similarities: NDArray[np.float64]) -> int:
     return int(np.argmax(others.sum(axis=1)))
 
 
-def cut_points(
-    points: Points, shape: Sequence[int], affine: Affine, slack: float = 1e-3
-) -> NDArray[np.bool_]:
+def cut_points(points: Points, shape: Sequence[int], affine: Affine) -> NDArray[np.bool_]:
     """Tell which world points (n, 3) lie outside a crop of `shape`."""
     index = transform(inverse(affine), points)
-    beyond = (index < -0.5 - slack) | (index > np.asarray(shape) - 0.5 + slack)
+    beyond = (index < -0.5 - SLACK) | (index > np.asarray(shape) - 0.5 + SLACK)
     outside: NDArray[np.bool_] = np.any(beyond, axis=1)
     return outside

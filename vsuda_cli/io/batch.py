@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from vsuda_cli.errors import InterruptedRunError, VsudaError, file_of
+from vsuda_cli.errors import VsudaError, file_of
 from vsuda_cli.io.nifti import is_whole
 from vsuda_cli.io.writable import require_writable
 
@@ -20,7 +20,8 @@ Result = TypeVar("Result")
 class Job:
     """One case to work on: its outputs, and the arguments for the function that makes them.
 
-    `siblings` are outputs that another call of the command writes for the case, and not this one.
+    `siblings` are files that this command writes for the case only with other options. A leftover
+    one would not match the new outputs, so `plan` refuses it.
     """
 
     case: str
@@ -116,8 +117,6 @@ def attempt(function: Callable[..., Result], job: Job) -> Result | Failure:
         return Failure(job.case, f"{where}: {error.strerror or error}; check space and permissions")
     except MemoryError:
         return Failure(job.case, f"{job.case}: out of memory; use fewer --workers")
-    except InterruptedRunError:
-        raise
     except Exception as error:
         # A fault of ours or of a library's (ITK raises RuntimeError) costs its case, not the run.
         logger.debug("%s", job.case, exc_info=True)

@@ -83,7 +83,7 @@ def find_files(source: str | Path) -> list[CaseFile]:
 
 
 def find_images(source: str | Path) -> list[CaseFile]:
-    """Return the images (every tag but those of NOT_IMAGES), sorted by case id.
+    """Return the images (every tag that is not in NOT_IMAGES), sorted by case id.
 
     Files of a folder whose names hold no case and tag are named in the log. Raises VsudaError if
     there are no images, or if a case has two.

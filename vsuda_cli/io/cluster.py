@@ -11,7 +11,7 @@ from typing import Any
 
 from vsuda_cli import __version__
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.io.batch import Failure, Job, JobResult, attempt
+from vsuda_cli.io.batch import Failure, Job, Result, attempt
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +26,8 @@ _one_case_at_a_time = threading.Lock()
 
 
 def run_on_cluster(
-    jobs: Sequence[Job], function: Callable[..., JobResult], address: str
-) -> Iterator[tuple[Job, JobResult | Failure]]:
+    jobs: Sequence[Job], function: Callable[..., Result], address: str
+) -> Iterator[tuple[Job, Result | Failure]]:
     """Yield each job with its result or failure, as a cluster's workers finish them.
 
     `address` is the scheduler's (`tcp://host:port`) or the path of its scheduler file (`.json`).
@@ -101,9 +101,10 @@ def _look_at_workers(client: Any, address: str) -> None:
         logger.info("each worker process takes one case at a time: give it one thread")
 
 
-def _result(distributed: Any, future: Any, job: Job) -> JobResult | Failure:
+def _result(distributed: Any, future: Any, job: Job) -> Any:
+    """Return what a case gave in a worker, or its failure."""
     try:
-        result: JobResult | Failure = future.result()
+        return future.result()
     except distributed.KilledWorker:
         killed = "every worker that tried it was killed (out of memory?); give workers more memory"
         return Failure(job.case, f"{job.case}: {killed}")
@@ -111,12 +112,11 @@ def _result(distributed: Any, future: Any, job: Job) -> JobResult | Failure:
         # What a scheduler or worker without vsuda, or with another one, says when it gets a case.
         problem = f"the cluster cannot load vsuda ({error}); install the same everywhere"
         return Failure(job.case, f"{job.case}: {problem}")
-    return result
 
 
 def _attempt_there(
-    function: Callable[..., JobResult], job: Job, folder: Path, version: str
-) -> JobResult | Failure:
+    function: Callable[..., Result], job: Job, folder: Path, version: str
+) -> Result | Failure:
     """Do one case in a worker, in the folder that relative paths start from."""
     if version != __version__:
         problem = f"a worker has vsuda {__version__}, not {version}; install the same everywhere"

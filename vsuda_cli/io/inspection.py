@@ -19,11 +19,10 @@ from vsuda_cli.io.cases import (
     is_nifti,
     parse_name,
 )
-from vsuda_cli.io.header import farthest_apart_mm, read_qform
+from vsuda_cli.io.header import farthest_apart_mm, open_checked, read_qform
 from vsuda_cli.io.nifti import (
     Geometry,
     Volume,
-    is_whole,
     load_image,
     load_label,
     load_probability,
@@ -74,10 +73,9 @@ def inspect_file(path: Path, class_count: int) -> Inspection:
         tag = parse_name(path).tag
     except VsudaError as error:
         findings.append(Finding(WARNING, path, error.problem, error.remedy))
-    if is_whole(path):
-        findings.extend(_header_findings(path, tag))
     try:
-        volume = _load(path, tag, class_count)
+        findings.extend(_header_findings(path, tag))
+        volume = load_by_tag(path, tag, class_count)
     except VsudaError as error:
         findings.append(Finding(ERROR, path, error.problem, error.remedy))
         return Inspection(tuple(findings), None, None)
@@ -108,7 +106,8 @@ def inspect_folder(inspections: Mapping[Path, Inspection]) -> list[Finding]:
     ]
 
 
-def _load(path: Path, tag: str | None, class_count: int) -> Volume:
+def load_by_tag(path: Path, tag: str | None, class_count: int | None = None) -> Volume:
+    """Load a file as what its tag says: a label map, probabilities or, if neither, an image."""
     if tag == LABEL:
         return load_label(path, class_count)
     if tag == PROBABILITY:
@@ -118,7 +117,7 @@ def _load(path: Path, tag: str | None, class_count: int) -> Volume:
 
 def _header_findings(path: Path, tag: str | None) -> list[Finding]:
     """Look at what a loader passes over or decides by rule."""
-    image = nib.load(path)
+    image = open_checked(path)
     header = image.header
     findings = []
     if len(image.shape) > 3 and set(image.shape[3:]) == {1}:

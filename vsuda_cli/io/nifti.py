@@ -30,16 +30,10 @@ GRID_TOLERANCE_MM = 0.1
 
 @dataclass(frozen=True)
 class Geometry:
-    """What a header says: shape in voxels, `affine` 4x4 from voxel index to RAS mm, stored type."""
+    """What a header says: shape in voxels, and `affine` 4x4 from voxel index to RAS mm."""
 
     shape: tuple[int, ...]
     affine: NDArray[np.float64]
-    dtype: np.dtype[Any]
-
-    @property
-    def spacing_mm(self) -> NDArray[np.float64]:
-        """Voxel size along each array axis: the affine's column norms."""
-        return column_norms(self.affine)
 
 
 @dataclass(frozen=True)
@@ -64,8 +58,7 @@ class Volume:
 def read_geometry(path: Path) -> Geometry:
     """Read and check a header; the data is not touched."""
     image = open_checked(path)
-    shape = _spatial_shape(image.shape)
-    return Geometry(shape, checked_affine(image, path), image.header.get_data_dtype())
+    return Geometry(_spatial_shape(image.shape), checked_affine(image, path))
 
 
 def load_image(path: Path) -> Volume:
@@ -104,6 +97,19 @@ def load_label(path: Path, class_count: int | None = None) -> Volume:
             f"labels go from 0 to {allowed}: fix it, or name all classes",
         )
     return Volume(array.astype(np.uint8), affine, path)
+
+
+def load_label_on(image: Volume, path: Path, class_count: int | None = None) -> Volume:
+    """Load a label map of an image, as load_label does, with the image's affine.
+
+    Within the tolerance both affines are the same place, and rounding must not make two grids of
+    them. Raises VsudaError, too, if the label map lies on another grid than the image.
+    """
+    label = load_label(path, class_count)
+    if not same_grid(image, label):
+        problem = f"is on another grid than {image.path.name}"
+        raise VsudaError(path, problem, "resample the label")
+    return Volume(label.array, image.affine, path)
 
 
 def load_probability(path: Path) -> Volume:

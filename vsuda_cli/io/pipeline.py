@@ -50,7 +50,7 @@ def run_overlapped(
 def _loaded_ahead(
     jobs: Sequence[Job], load: Callable[[Any], Any], loaders: ThreadPoolExecutor, ahead: int
 ) -> "Iterator[tuple[Job, Future[Any]]]":
-    """Yield each job with its loading, once those of the `ahead` next sources have been ordered."""
+    """Yield each job with its load, after starting the loads of the next `ahead` sources."""
     loads: deque[tuple[Job, Future[Any]]] = deque()
     last: tuple[Any, Future[Any]] | None = None
     distinct = 0

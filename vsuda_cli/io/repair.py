@@ -13,12 +13,10 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 from vsuda_cli.io.cases import LABEL, PROBABILITY
 from vsuda_cli.io.header import SHEAR_TOLERANCE, farthest_apart_mm, read_qform
+from vsuda_cli.io.inspection import load_by_tag
 from vsuda_cli.io.nifti import (
     LARGEST_LABEL,
     is_whole,
-    load_image,
-    load_label,
-    load_probability,
     save_fractions,
     save_image,
     save_label,
@@ -57,21 +55,12 @@ def repair_file(path: Path, out: Path, tag: str | None) -> tuple[str, ...]:
         else:
             save_image(copy, repaired.array, repaired.affine)
         try:
-            _load_again(copy, tag)
+            # The other commands must take it.
+            load_by_tag(copy, tag)
         except VsudaError as error:
             raise VsudaError(path, f"still {error.problem}", error.remedy) from error
         atomic.write_bytes(out, copy.read_bytes())
     return repaired.repairs
-
-
-def _load_again(path: Path, tag: str | None) -> None:
-    """Raise VsudaError unless the other commands would take the file."""
-    if tag == LABEL:
-        load_label(path)
-    elif tag == PROBABILITY:
-        load_probability(path)
-    else:
-        load_image(path)
 
 
 def repair(path: Path, tag: str | None) -> Repaired:

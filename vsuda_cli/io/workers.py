@@ -9,13 +9,11 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 
-from vsuda_cli.io.batch import Failure, Job, JobResult, attempt
+from vsuda_cli.io.batch import Failure, Job, Result, attempt
 from vsuda_cli.io.libraries import loudness, set_loudness
 from vsuda_cli.io.memory import keep_freed_memory
 
 logger = logging.getLogger(__name__)
-
-Done = tuple[Job, JobResult | Failure]
 
 # What OpenMP, OpenBLAS, MKL and ITK read.
 THREAD_LIMITS = (
@@ -33,10 +31,10 @@ SECONDS_BETWEEN_LOOKS = 1.0
 
 def run(
     jobs: Sequence[Job],
-    function: Callable[..., JobResult],
+    function: Callable[..., Result],
     workers: int,
     dask: str | None = None,
-) -> Iterator[Done]:
+) -> Iterator[tuple[Job, Result | Failure]]:
     """Yield each job with its result or failure, as they finish.
 
     `function` is called with the job's arguments: by the workers of the dask scheduler at `dask`
@@ -57,8 +55,8 @@ def run(
 
 
 def _run_here(
-    jobs: Sequence[Job], function: Callable[..., JobResult], workers: int
-) -> Iterator[Done]:
+    jobs: Sequence[Job], function: Callable[..., Result], workers: int
+) -> Iterator[tuple[Job, Result | Failure]]:
     waiting = deque(jobs)
     while waiting:
         # When a worker is killed its pool ends, and nobody can tell which of the cases handed out
@@ -72,8 +70,8 @@ def _run_here(
 
 
 def _run_pool(
-    waiting: deque[Job], function: Callable[..., JobResult], workers: int
-) -> Generator[Done, None, list[Job]]:
+    waiting: deque[Job], function: Callable[..., Result], workers: int
+) -> Generator[tuple[Job, Result | Failure], None, list[Job]]:
     """Work on cases until none is left or a worker dies; return those it may have been at."""
     from joblib.externals.loky import ProcessPoolExecutor
 
@@ -87,7 +85,7 @@ def _run_pool(
         initargs=(os.getpid(), loudness()),
     )
     most_out = 1 if workers == 1 else CASES_PER_WORKER * workers
-    running: dict[Future[JobResult | Failure], Job] = {}
+    running: dict[Future[Result | Failure], Job] = {}
     suspects: list[Job] = []
     try:
         while running or (waiting and not suspects):

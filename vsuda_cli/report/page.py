@@ -40,10 +40,14 @@ def render(report: Report) -> str:
         title = f"{report.group_column} {name}: {len(some)} cases"
         title += f", {failed} failed" if failed else ""
         tables.append((title, summarise(some, report.structures, report.metrics)))
-    columns = [(column(s, m), f"{s} {m}", m) for s in report.structures for m in report.metrics]
+    columns = [
+        (column(structure, metric), f"{structure} {metric}{report.units.get(metric, '')}", metric)
+        for structure in report.structures
+        for metric in report.metrics
+    ]
     values: dict[str, Any] = {
         "report": report,
-        "columns": [(key, title + report.units.get(m, ""), m) for key, title, m in columns],
+        "columns": columns,
         "cases": cases,
         "groups": groups,
         "failed": [case for case in cases if case.failed],
@@ -82,11 +86,9 @@ def _plots(report: Report, cases: Sequence[ReportCase]) -> list[tuple[str, Marku
             label += f"; logarithmic above {LINEAR_BELOW:g}"
         svg = box_plot(f"box{number}", label, groups, unit_range)
         plots.append((f"{metric} per structure", svg))
-    if not report.with_references:
-        return [(title, Markup(svg)) for title, svg in plots]
     against_volume = [(s, _points_by_volume(cases, s)) for s in report.structures]
-    if any(points for _, points in against_volume):
-        svg = scatter_plot("volume", "reference volume (ml)", OVERLAP, against_volume, True)
+    if report.with_references and any(points for _, points in against_volume):
+        svg = scatter_plot("volume", "reference volume (ml)", OVERLAP, against_volume)
         plots.append((f"{OVERLAP} against reference volume", svg))
     return [(title, Markup(svg)) for title, svg in plots]
 

@@ -63,18 +63,17 @@ def box_plot(
         axes.set_xticklabels([group for group, _ in groups], parse_math=False)
         axes.set_xlim(-0.6, len(groups) - 0.4)
         axes.set_ylabel(ylabel, parse_math=False)
-        _limits(axes, unit_range)
+        _limits(axes, unit_range=unit_range)
         return to_svg(figure, name)
 
 
 def scatter_plot(
-    name: str,
-    xlabel: str,
-    ylabel: str,
-    groups: Sequence[tuple[str, Sequence[Point]]],
-    unit_range: bool,
+    name: str, xlabel: str, ylabel: str, groups: Sequence[tuple[str, Sequence[Point]]]
 ) -> str:
-    """Return values against `Point.x` on a logarithmic axis, one colour and mark per group."""
+    """Return values in 0..1 against `Point.x` on a logarithmic axis.
+
+    Each group has its own colour and mark.
+    """
     with mpl.rc_context(STYLE):
         figure, axes = figure_and_axes(4.6, 3.2)
         for position, (group, points) in enumerate(groups):
@@ -89,7 +88,7 @@ def scatter_plot(
                 text.set_parse_math(False)
         axes.set_xlabel(xlabel, parse_math=False)
         axes.set_ylabel(ylabel, parse_math=False)
-        _limits(axes, unit_range)
+        _limits(axes, unit_range=True)
         return to_svg(figure, name)
 
 
@@ -121,7 +120,7 @@ def _scatter(axes: Axes, points: Sequence[Point], number: int, label: str | None
     marks.set_urls([f"{CARD_LINK}{point.card}" for point in points])
 
 
-def _limits(axes: Axes, unit_range: bool) -> None:
+def _limits(axes: Axes, *, unit_range: bool) -> None:
     if unit_range:
         axes.set_ylim(-0.03, 1.03)
     else:

@@ -11,9 +11,11 @@ from typing import Any
 from markupsafe import Markup
 
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.ears import sample_evenly
 from vsuda_cli.io.atomic import write_text
 from vsuda_cli.report.curves import Curve, curve_plot
 from vsuda_cli.report.page import fill
+from vsuda_cli.training.run import Run
 
 PAGE = "report.html"
 # The page stays a few megabytes, however many epochs a run has.
@@ -36,10 +38,11 @@ def write_run_page(folder: Path) -> Path:
 
     The same run gives the same bytes. Raises VsudaError for a damaged file.
     """
-    rows = _read_rows(folder / "metrics.jsonl")
-    provenance = _read_json(folder / "run.json")
-    best = _read_json(folder / "best.json") if (folder / "best.json").exists() else {}
-    settings = _read_settings(folder / "config.toml")
+    run = Run(folder)
+    rows = _read_rows(run.metrics)
+    provenance = _read_json(run.provenance)
+    best = _read_json(run.best) if run.best.exists() else {}
+    settings = _read_settings(run.config)
     values = {
         "name": folder.name,
         "command": provenance.get("command", ""),
@@ -47,7 +50,7 @@ def write_run_page(folder: Path) -> Path:
         "last": rows[-1] if rows else {},
         "best": best,
         "plots": [(title, Markup(svg)) for title, svg in _plots(rows, best)],
-        "samples": _samples(folder / "samples"),
+        "samples": _samples(run.samples),
         "settings": _flat(settings),
         "foot": _flat(provenance),
     }
@@ -79,15 +82,12 @@ def _plots(rows: Sequence[Row], best: Mapping[str, Any]) -> list[tuple[str, str]
 def _samples(folder: Path) -> list[Sample]:
     """Return up to MOST_SAMPLES pictures, evenly spread over the epochs, the last among them."""
     files = sorted(folder.glob("epoch-*.png"))
-    count = min(len(files), MOST_SAMPLES)
-    picks = [round(at * (len(files) - 1) / max(count - 1, 1)) for at in range(count)]
-    picks = picks if count > 1 else [len(files) - 1] * count
     return [
         Sample(
             int(files[at].stem.removeprefix("epoch-")),
             base64.b64encode(files[at].read_bytes()).decode("ascii"),
         )
-        for at in picks
+        for at in sample_evenly(len(files), MOST_SAMPLES)
     ]
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vsuda_cli.images.cropping import to_canonical
+from vsuda_cli.images.ears import sample_evenly
 from vsuda_cli.images.percentiles import tail_percentiles
 from vsuda_cli.report.model import Drawing, Slice, View
 from vsuda_cli.report.viewer import viewer_volumes
@@ -139,8 +140,7 @@ def _slice_numbers(
     others = tuple(other for other in range(3) if other != axis)
     present = np.flatnonzero(either.any(axis=others))
     present = present[(present >= box[axis][0]) & (present < box[axis][1])]
-    picks = np.linspace(0, len(present) - 1, min(SLICES, len(present)))
-    numbers = [int(present[round(float(pick))]) for pick in picks]
+    numbers = [int(present[at]) for at in sample_evenly(len(present), SLICES)]
     sizes = mask.sum(axis=others)
     if sizes.any():
         best = int(np.argmax(sizes))

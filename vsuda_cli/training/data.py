@@ -19,7 +19,7 @@ from vsuda_cli.images.resampling import resample_image, resample_label
 from vsuda_cli.io.cases import CaseFile
 from vsuda_cli.io.nifti import (
     load_image,
-    load_label,
+    load_label_on,
     load_probability,
     read_geometry,
     same_grid,
@@ -101,11 +101,8 @@ def load_item(
     tensor = torch.from_numpy(array)[None]
     if label is None:
         return Item(image.case, tensor, None, affine=affine)
-    labels = load_label(label, class_count)
-    if not same_grid(volume, labels):
-        raise VsudaError(label, f"is on another grid than {image.path.name}", "resample the label")
-    # By the image's affine: of two that hardly differ rounding would make grids of two sizes.
-    resampled, _ = resample_label(labels.array, volume.affine, preprocessing.spacing_mm)
+    labels = load_label_on(volume, label, class_count)
+    resampled, _ = resample_label(labels.array, labels.affine, preprocessing.spacing_mm)
     return Item(image.case, tensor, torch.from_numpy(resampled), affine=affine)
 
 
