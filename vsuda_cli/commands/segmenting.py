@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vsuda_cli.training.sampling import PatchSampler
 
 Labelled = Sequence[tuple[CaseFile, Path]]
-Settings = TypeVar("Settings", bound=config.SegmenterSettings)
+Settings = TypeVar("Settings", bound=config.SegmentationSettings)
 
 
 def resolve_segmenter(
@@ -63,7 +63,7 @@ def class_names(text: str | None) -> list[str] | None:
 def load_labelled(
     cases: Labelled,
     held_out: Labelled,
-    settings: config.SegmenterSettings,
+    settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> tuple[list["Item"], list["Item"]]:
     """Return training and validation items: `held_out` if any, else a split by subject."""
@@ -81,7 +81,7 @@ def load_labelled(
 
 
 def labelled_sampler(
-    items: list["Item"], settings: config.SegmenterSettings, device: "torch.device"
+    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
 ) -> "PatchSampler":
     """Return the sampler of labelled patches, also of the settings' copies with others' lesions.
 
@@ -100,14 +100,14 @@ def labelled_sampler(
 
 
 def unlabelled_sampler(
-    items: list["Item"], settings: config.SegmenterSettings, device: "torch.device"
+    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
 ) -> "PatchSampler":
     """Return the sampler of unlabelled patches, with a random stream of its own."""
     return _sampler(items, settings, settings.seed + 1, device)
 
 
 def _sampler(
-    items: list["Item"], settings: config.SegmenterSettings, seed: int, device: "torch.device"
+    items: list["Item"], settings: config.SegmentationSettings, seed: int, device: "torch.device"
 ) -> "PatchSampler":
     from vsuda_cli.training.sampling import PatchSampler
 
@@ -118,7 +118,7 @@ def _sampler(
 def validation_of(
     network: "Callable[[], UNet2d5]",
     items: list["Item"],
-    settings: config.SegmenterSettings,
+    settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> "Validate":
     """Return the function that scores the network on held-out items."""
@@ -130,7 +130,7 @@ def validation_of(
 def known_contrast(
     labelled: list["Item"],
     unlabelled: list["Item"],
-    settings: config.SegmenterSettings,
+    settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> "CurvePrior":
     """Return what is known of the contrast to be segmented, and say the curve if there is one."""
@@ -148,7 +148,7 @@ def known_contrast(
 def as_expected(
     items: list["Item"],
     prior: "CurvePrior",
-    settings: config.SegmenterSettings,
+    settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> list["Item"]:
     """Return held-out items in the contrast that is expected: what the network is meant for."""
@@ -164,7 +164,9 @@ def as_expected(
     return shown
 
 
-def weights_to_start_from(run_folder: Path, settings: config.SegmenterSettings) -> tuple[int, Path]:
+def weights_to_start_from(
+    run_folder: Path, settings: config.SegmentationSettings
+) -> tuple[int, Path]:
     """Return the epoch and file of another run's best weights.
 
     Raises VsudaError if it was trained with other classes or preprocessing, or does not segment.
@@ -180,7 +182,7 @@ def weights_to_start_from(run_folder: Path, settings: config.SegmenterSettings) 
     return epoch, weights
 
 
-def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmenterSettings) -> None:
+def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings) -> None:
     """Load the best weights of another run, see above, into a network of its architecture."""
     from vsuda_cli.training import checkpoint
 
@@ -217,7 +219,7 @@ def fingerprints(
 
 
 def refuse_other_classes(
-    folder: Path, theirs: config.SegmenterSettings, settings: config.SegmenterSettings
+    folder: Path, theirs: config.SegmentationSettings, settings: config.SegmentationSettings
 ) -> None:
     """Raise VsudaError if a run was trained on other classes than this one will be."""
     if theirs.classes != settings.classes:

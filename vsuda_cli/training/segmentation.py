@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsuda_cli.config import SegmenterSettings
+from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.networks.contrast_curve import hide_structures, smooth_in_plane
 from vsuda_cli.training import randomness
 from vsuda_cli.training.augmentation import (
@@ -36,7 +36,7 @@ from vsuda_cli.training.step_graph import StepGraph
 class Segmentation:
     """The objective of `seg-train`."""
 
-    def __init__(self, settings: SegmenterSettings, device: torch.device) -> None:
+    def __init__(self, settings: SegmentationSettings, device: torch.device) -> None:
         torch.manual_seed(settings.seed)
         self._settings = settings
         self._device = device
@@ -166,7 +166,7 @@ class Segmentation:
 def vary_intensity(
     images: Tensor,
     labels: Tensor,
-    settings: SegmenterSettings,
+    settings: SegmentationSettings,
     generator: torch.Generator,
     contrast: CurvePrior,
 ) -> Tensor:
@@ -190,6 +190,6 @@ def vary_intensity(
     return augment_intensity(images, settings.augmentation, generator)
 
 
-def polynomial_rate(settings: SegmenterSettings, epoch: int) -> float:
+def polynomial_rate(settings: SegmentationSettings, epoch: int) -> float:
     """Return the learning rate of an epoch: lr (1 - epoch / epochs)^power."""
     return float(settings.learning_rate * (1 - epoch / settings.epochs) ** settings.decay_power)

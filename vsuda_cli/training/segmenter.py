@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vsuda_cli.config import SegmenterSettings, UNet
+from vsuda_cli.config import SegmentationSettings, UNet
 from vsuda_cli.networks.passes import in_windows
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.data import Item, label_of
@@ -55,7 +55,7 @@ def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> T
 
 @torch.no_grad()
 def validation_dice(
-    network: UNet2d5, items: list[Item], settings: SegmenterSettings, device: torch.device
+    network: UNet2d5, items: list[Item], settings: SegmentationSettings, device: torch.device
 ) -> dict[str, float]:
     """Return the Dice of each class, and `validation_dice`, their mean, as `predict` segments.
 
@@ -81,7 +81,7 @@ def validation_dice(
 
 
 def _overlap(
-    network: UNet2d5, item: Item, settings: SegmenterSettings, device: torch.device
+    network: UNet2d5, item: Item, settings: SegmentationSettings, device: torch.device
 ) -> Tensor:
     """Return for each class (class, 2) how many voxels are right, and how many found plus there."""
     softmax = partial(class_probabilities, network, device)
