@@ -187,7 +187,7 @@ class Cut:
                 scores = side_by_side(self.discriminator, target, shown)
                 loss = discriminator_loss(*scores)
             found.append(backward({"discriminator": loss}, len(pairs)))
-        step(self._discriminator_optimiser, self.discriminator, self._settings.gradient_clip)
+        step(self._discriminator_optimiser, self._settings.gradient_clip)
         return mean_losses(found)["discriminator"]
 
     def generator_losses(
@@ -215,8 +215,7 @@ class Cut:
 
     def step(self) -> None:
         """Take a step of the generator and the patch sampler."""
-        both = torch.nn.ModuleList([self.generator, self.patch_sampler])
-        step(self._generator_optimiser, both, self._settings.gradient_clip)
+        step(self._generator_optimiser, self._settings.gradient_clip)
 
     def _contrast(self, translated: Translated, draws: dict[str, Tensor]) -> Tensor:
         """Return the contrastive loss, averaged over pseudo-images and translated targets."""

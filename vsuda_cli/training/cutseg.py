@@ -94,7 +94,7 @@ class CutSeg:
             losses |= self._segmentation_losses(part)
             losses |= self._target_losses(part["target"], part.get("target_label"))
             found.append(backward(losses, len(parts)))
-        step(self.segmentation.optimiser, self.segmentation.network, self._settings.gradient_clip)
+        step(self.segmentation.optimiser, self._settings.gradient_clip)
         self.cut.step()
         return {**mean_losses(found), "discriminator": discriminator}
 

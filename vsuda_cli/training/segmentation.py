@@ -77,7 +77,7 @@ class Segmentation:
         self.optimiser.zero_grad(set_to_none=True)
         parts = parts_of(batch, self._settings.accumulate)
         found = [backward(self._losses(part), len(parts)) for part in parts]
-        step(self.optimiser, self.network, self._settings.gradient_clip)
+        step(self.optimiser, self._settings.gradient_clip)
         return mean_losses(found)
 
     def _losses(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
