@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli import config, resolving
-from vsuda_cli.networks.patch_sampler import draw_positions
+from vsuda_cli.networks.patch_projector import draw_positions
 from vsuda_cli.training import run as runs
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.cutseg import CutSeg
