@@ -5,10 +5,9 @@ import copy
 import pytest
 import torch
 
-from vsuda_cli.config import Training
+from vsuda_cli.config import Training, UNet
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
-from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.precision import (
     autocast,
     choose_algorithms,
@@ -16,6 +15,7 @@ from vsuda_cli.training.precision import (
     made_fast,
     peak_memory_gib,
 )
+from vsuda_cli.training.segmenter import build_unet
 
 
 @pytest.mark.parametrize(("there", "chosen"), [(True, "cuda"), (False, "cpu")])
@@ -102,7 +102,7 @@ def test_channels_last_leaves_networks_without_convolutions() -> None:
 
 
 def test_blocks_of_both_kinds_of_network_are_compiled() -> None:
-    small = UNet2d5(channels=(2, 4), kernels=((3, 3, 1), (3, 3, 3)), strides=((2, 2, 1),))
+    small = build_unet(UNet((2, 4), ((3, 3, 1), (3, 3, 3)), ((2, 2, 1),)), 3)
     networks = {ResnetGenerator(2, 4, 2): 2, small: 3}
     for network, count in networks.items():
         made_fast(network, Training(compile_blocks=True))

@@ -19,7 +19,6 @@ VALIDATION_METRIC = ("validation_dice", True)
 def build_unet(settings: UNet, class_count: int) -> UNet2d5:
     """Return the segmentation network; `class_count` includes the background."""
     return UNet2d5(
-        in_channels=1,
         class_count=class_count,
         channels=settings.channels,
         kernels=settings.kernels,
