@@ -21,7 +21,7 @@ from vsuda_cli.training.optimising import (
 )
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import Segmentation, polynomial_rate, vary_intensity
-from vsuda_cli.training.segmentation_loss import SegmentationLoss, counted_cross_entropy
+from vsuda_cli.training.segmentation_loss import counted_cross_entropy, segmentation_losses
 from vsuda_cli.training.segmenter import predict_classes
 from vsuda_cli.training.step_graph import StepGraph
 from vsuda_cli.training.translation import as_slices, translate_stack
@@ -52,7 +52,6 @@ class CutSeg:
         self._teacher = teacher
         if teacher is not None:
             made_fast(teacher.requires_grad_(False).eval(), settings)
-        self._loss = SegmentationLoss(settings.unet.attention_weight)
         self._slices = torch.Generator().manual_seed(settings.seed)
         self._intensities = torch.Generator(device).manual_seed(settings.seed)
         self._step = StepGraph(self._learn, settings, device, [self._intensities])
@@ -117,7 +116,9 @@ class CutSeg:
             if self._settings.mirror_share > 0:
                 share = self._settings.mirror_share
                 shown, labels = mirror_some(shown, labels, share, self._intensities)
-            losses = self._loss(network, shown, labels)
+            losses = segmentation_losses(
+                network, shown, labels, self._settings.unet.attention_weight
+            )
         weight = self._settings.segmentation_weight
         return {name: weight * loss for name, loss in losses.items()}
 

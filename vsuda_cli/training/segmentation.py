@@ -28,7 +28,7 @@ from vsuda_cli.training.optimising import (
 )
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.random_contrast import draw_structures, random_contrast
-from vsuda_cli.training.segmentation_loss import SegmentationLoss
+from vsuda_cli.training.segmentation_loss import segmentation_losses
 from vsuda_cli.training.segmenter import build_unet, predict_classes
 from vsuda_cli.training.step_graph import StepGraph
 
@@ -42,7 +42,6 @@ class Segmentation:
         self._device = device
         network = build_unet(settings.unet, len(settings.classes) + 1)
         self.network = made_fast(network.to(device), settings)
-        self._loss = SegmentationLoss(settings.unet.attention_weight)
         self.optimiser = adam(
             self.network.parameters(),
             device,
@@ -82,7 +81,8 @@ class Segmentation:
 
     def _losses(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(self._device, self._settings.mixed_precision):
-            return self._loss(self.network, part["images"], part["labels"])
+            weight = self._settings.unet.attention_weight
+            return segmentation_losses(self.network, part["images"], part["labels"], weight)
 
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the labelled images with random intensities, and their labels.
