@@ -18,9 +18,9 @@ from vsuda_cli.networks.passes import Passes
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.prepared import Prepared, prepare_image
 from vsuda_cli.training import checkpoint
+from vsuda_cli.training.device import choose_device
 from vsuda_cli.training.exclusion import excluded
-from vsuda_cli.training.precision import choose_device
-from vsuda_cli.training.run import choose_weights, metadata_of
+from vsuda_cli.training.run import choose_weights
 from vsuda_cli.training.segmenter import build_unet, class_probabilities
 
 # Bytes that one pass takes for each voxel, measured with the paper's U-Net in 32 bits: 430.
@@ -158,7 +158,7 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
     Raises VsudaError if the folder is no such run.
     """
     epoch, weights = choose_weights(folder, wanted)
-    metadata = metadata_of(weights)
+    metadata = checkpoint.load_metadata(weights)
     settings = segmenter_settings(folder, weights, metadata)
     network = build_unet(settings.unet, len(settings.classes) + 1)
     checkpoint.load_weights(weights, {"segmenter": network})
