@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vsuda_cli import resolving
 from vsuda_cli.config import Augmentation, CutSegSettings, TranslationSettings, UNet
-from vsuda_cli.training import cutseg
+from vsuda_cli.training import cutseg, randomness
 from vsuda_cli.training.cutseg import CutSeg
 from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import as_slices, build_generator, translate_stack
@@ -231,7 +231,9 @@ def test_it_continues_bit_for_bit() -> None:
     for _ in range(2):
         first.update(toy_batch())
     second.load_state_dict(copy.deepcopy(first.state_dict()))
+    random = randomness.state(first.streams(), CPU)
     for objective in (first, second):
+        randomness.restore(random, objective.streams(), CPU)
         objective.set_epoch(2)
         objective.update(toy_batch())
     for name, model in first.models_for_inference().items():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training import randomness, ranks
+from vsuda_cli.training import ranks
 from vsuda_cli.training.augmentation import augment_intensity, mirror_some
 from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.cut import Cut
@@ -178,12 +178,11 @@ class CutSeg:
         return [*self.segmentation.streams(), self._intensities]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return both objectives and the random streams."""
+        """Return both objectives and the choice of slices."""
         return {
             "segmentation": self.segmentation.state_dict(),
             "cut": self.cut.state_dict(),
             "slices": self._slices.get_state(),
-            "intensities": self._intensities.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -191,7 +190,6 @@ class CutSeg:
         self.segmentation.load_state_dict(state["segmentation"])
         self.cut.load_state_dict(state["cut"])
         self._slices.set_state(state["slices"])
-        randomness.go_on(self._intensities, state["intensities"])
 
     def models_for_inference(self) -> dict[str, torch.nn.Module]:
         """Return the segmenter, and the networks of CUT."""

@@ -99,7 +99,7 @@ class MeanTeacher(Segmentation):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return student, teacher, optimiser, generator and the number of updates."""
+        """Return student, teacher, optimiser and the number of updates."""
         own = {"teacher": self.teacher.state_dict(), "updates": self._updates}
         return {**super().state_dict(), **own}
 

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.networks.contrast_curve import hide_structures, smooth_in_plane
-from vsuda_cli.training import randomness
 from vsuda_cli.training.augmentation import (
     augment_intensity,
     mirror_some,
@@ -145,18 +144,16 @@ class Segmentation:
         return [self._generator]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return network, optimiser and generator."""
+        """Return network and optimiser."""
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
         self.network.load_state_dict(state["network"])
         load_optimiser(self.optimiser, state["optimiser"])
-        randomness.go_on(self._generator, state["generator"])
 
     def models_for_inference(self) -> dict[str, torch.nn.Module]:
         """Return the segmenter."""
