@@ -56,8 +56,9 @@ def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> T
 def validation_dice(
     network: UNet2d5, items: list[Item], settings: SegmentationSettings, device: torch.device
 ) -> dict[str, float]:
-    """Return the Dice of each class, and `validation_dice`, their mean, as `predict` segments.
+    """Return the Dice of each class, and `validation_dice`, their mean.
 
+    Images go through in windows as in `predict`, which alone applies `exclude_by_intensity`.
     Voxels are counted over all crops of a subject, then Dice is averaged over subjects; a class
     that a subject lacks and that is not predicted there counts as 1.
     """

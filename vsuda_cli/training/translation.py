@@ -1,7 +1,5 @@
 """What CycleGAN and CUT share: networks from settings, schedule, whole volumes, validation."""
 
-from typing import TypeVar
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -13,14 +11,13 @@ from vsuda_cli.networks.initialisation import initialise_normal
 from vsuda_cli.networks.patch_discriminator import PatchDiscriminator, smallest_plane
 from vsuda_cli.networks.resnet_generator import FIRST_BLOCK, ResnetGenerator
 from vsuda_cli.training.data import Item
-from vsuda_cli.training.precision import autocast, made_fast
+from vsuda_cli.training.precision import Network, autocast, made_fast
 from vsuda_cli.training.translation_metric import sliced_wasserstein
 
 VALIDATION_METRIC = ("validation_distance", False)
 # Slices that a 2D generator translates at once.
 SLICES_AT_ONCE = 8
 
-Network = TypeVar("Network", bound=torch.nn.Module)
 TranslationNetwork = ResnetGenerator | ContrastCurve
 
 
