@@ -2,8 +2,8 @@
 
 Sources: [paper] Li et al., crossMoDA 2021; [cyclegan] Zhu et al. 2017; [cut] Park et al. 2020;
 [unet2d5] Wang et al. 2019 and Shapey et al. 2019; [mt] Tarvainen and Valpola 2017; [ours] where
-these are silent. What names no source has its class's, or else is [ours]. Preset `paper` is the
-defaults below; preset `small` replaces numbers only.
+these are silent. A value without a source has that of its class's docstring; otherwise it is
+[ours]. Preset `paper` is the defaults below; preset `small` replaces numbers only.
 """
 
 import dataclasses
@@ -137,8 +137,8 @@ class TranslationSettings(Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class SegmenterSettings(Training):
-    """What all training of the 2.5D U-Net has in common."""
+class SegmentationSettings(Training):
+    """The segmenter's training; mean teacher and CutSeg build on it."""
 
     classes: tuple[str, ...] = CLASSES
     epochs: int = 300
@@ -174,6 +174,12 @@ class SegmenterSettings(Training):
     exclude_by_intensity: bool = False
     unet: UNet = UNet()
     augmentation: Augmentation = Augmentation()
+    # Least probability of a voxel's class for it to count as a pseudo-label [ours].
+    pseudo_confidence: float = 0.8
+    # Copies of each pseudo-labelled crop without a lesion, with lesions of labelled crops drawn in
+    # their place, and as many without; 0: off. Anatomy then goes by its size in labelled crops, not
+    # by pseudo_confidence [ours].
+    lesion_grafts: int = 0
 
     @property
     def marks_background(self) -> bool:
@@ -182,24 +188,7 @@ class SegmenterSettings(Training):
 
 
 @dataclasses.dataclass(frozen=True)
-class SelfTrainingSettings(SegmenterSettings):
-    """What learns from --pseudo-labels of unlabelled crops, too."""
-
-    # Least probability of a voxel's class for it to count as a pseudo-label [ours].
-    pseudo_confidence: float = 0.8
-    # Copies of each pseudo-labelled crop without a lesion, with lesions of labelled crops drawn in
-    # their place, and as many without; 0: off. Anatomy then goes by its size in labelled crops, not
-    # by pseudo_confidence [ours].
-    lesion_grafts: int = 0
-
-
-@dataclasses.dataclass(frozen=True)
-class SegmentationSettings(SelfTrainingSettings):
-    """Supervised training, and self-training."""
-
-
-@dataclasses.dataclass(frozen=True)
-class MeanTeacherSettings(SelfTrainingSettings):
+class MeanTeacherSettings(SegmentationSettings):
     """Mean teacher [mt]."""
 
     epochs: int = 100  # [ours]
@@ -216,7 +205,7 @@ class MeanTeacherSettings(SelfTrainingSettings):
 
 
 @dataclasses.dataclass(frozen=True)
-class CutSegSettings(SelfTrainingSettings):
+class CutSegSettings(SegmentationSettings):
     """CUT and the segmenter end to end, then fine-tuned on coarse target scans [paper]."""
 
     epochs: int = 82  # [paper]

@@ -17,15 +17,15 @@ from vsuda_cli.images.geometry import Affine
 from vsuda_cli.networks.passes import Passes
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.prepared import Prepared, prepare_image
-from vsuda_cli.training.checkpoint import load_weights
+from vsuda_cli.training.checkpoint import load_metadata, load_weights
+from vsuda_cli.training.device import choose_device
 from vsuda_cli.training.exclusion import excluded
-from vsuda_cli.training.precision import choose_device
-from vsuda_cli.training.run import choose_weights, metadata_of
+from vsuda_cli.training.run import choose_weights
 from vsuda_cli.training.segmenter import build_unet, class_probabilities
 
 # Bytes that one pass takes for each voxel, measured with the paper's U-Net in 32 bits: 430.
 SEGMENTER_BYTES = 450
-SEGMENTERS: dict[str, type[config.SegmenterSettings]] = {
+SEGMENTERS: dict[str, type[config.SegmentationSettings]] = {
     "seg-train": config.SegmentationSettings,
     "mt-train": config.MeanTeacherSettings,
     "cutseg-train": config.CutSegSettings,
@@ -39,7 +39,7 @@ class Loaded:
     """The segmentation network of one run, and what the run says about it."""
 
     network: UNet2d5
-    settings: config.SegmenterSettings
+    settings: config.SegmentationSettings
     epoch: int
     # Whether the run was trained on crops of single ears.
     crops: bool
@@ -57,7 +57,7 @@ class Segmenter:
     mirror: bool
 
     @property
-    def settings(self) -> config.SegmenterSettings:
+    def settings(self) -> config.SegmentationSettings:
         """The first run's settings; classes and preprocessing are the same in all."""
         return self.members[0].settings
 
@@ -158,7 +158,7 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
     Raises VsudaError if the folder is no such run.
     """
     epoch, weights = choose_weights(folder, wanted)
-    metadata = metadata_of(weights)
+    metadata = load_metadata(weights)
     settings = segmenter_settings(folder, weights, metadata)
     network = build_unet(settings.unet, len(settings.classes) + 1)
     load_weights(weights, {"segmenter": network})
@@ -168,7 +168,7 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
 
 def segmenter_settings(
     folder: Path, weights: Path, metadata: dict[str, Any]
-) -> config.SegmenterSettings:
+) -> config.SegmentationSettings:
     """Return the settings that weights were trained with; raises VsudaError if they do not segment.
 
     `metadata` is the weights' own.
@@ -194,7 +194,9 @@ def _refuse_different(first: Path, one: Loaded, folder: Path, other: Loaded) -> 
             raise VsudaError(folder, problem, "average runs of the same kind, or fuse predictions")
 
 
-def _without_excluded(found: Tensor, image: Tensor, settings: config.SegmenterSettings) -> Tensor:
+def _without_excluded(
+    found: Tensor, image: Tensor, settings: config.SegmentationSettings
+) -> Tensor:
     """Return probabilities (1, class, X, Y, Z) that are 0 where the intensity says so.
 
     Where the run was trained with `exclude_by_intensity`; the background gets what is taken.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vsuda_cli import config
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.images.geometry import Affine
+from vsuda_cli.images.geometry import Affine, spacing_of
 from vsuda_cli.images.preprocessing import prepare
 
 
@@ -48,5 +48,5 @@ def prepare_image(
         raise VsudaError(where, problem, "give voxels (X, Y, Z) without NaN")
     on_grid, new_affine = prepare(array.astype(np.float32, copy=False), affine, settings)
     shape = (array.shape[0], array.shape[1], array.shape[2])
-    spacing: NDArray[np.float64] = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = spacing_of(affine)
     return Prepared(torch.from_numpy(on_grid)[None, None], new_affine, shape, spacing, where)

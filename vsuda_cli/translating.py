@@ -18,7 +18,7 @@ from vsuda_cli.networks.contrast_curve import ContrastCurve
 from vsuda_cli.networks.passes import Passes
 from vsuda_cli.prepared import Prepared, prepare_image
 from vsuda_cli.training import checkpoint
-from vsuda_cli.training.run import choose_weights, metadata_of
+from vsuda_cli.training.run import choose_weights
 from vsuda_cli.training.translation import (
     SLICES_AT_ONCE,
     TranslationNetwork,
@@ -87,16 +87,9 @@ def load_translator(
 
     Raises VsudaError if the folder is no such run.
     """
-    epoch, weights = choose_weights(folder, wanted)
-    metadata = metadata_of(weights)
+    epoch, weights, metadata = _chosen(folder, wanted)
     # A run of cutseg-train keeps the settings of the translation it started from.
     stored = metadata["translation" if metadata["command"] == "cutseg-train" else "settings"]
-    if metadata["command"] not in ("translate-train", "cutseg-train"):
-        raise VsudaError(
-            folder,
-            f"is a run of {metadata['command']}, which does not translate",
-            "give a run of translate-train or cutseg-train",
-        )
     settings = resolving.from_dict(config.TranslationSettings, stored, weights)
     network = build_translator(settings)
     checkpoint.load_weights(weights, {"generator": network})
@@ -105,11 +98,25 @@ def load_translator(
 
 
 def target_tag(folder: Path, wanted: str) -> str | None:
-    """Return the tag of the images that a run translates to; None of runs that had several."""
-    metadata = metadata_of(choose_weights(folder, wanted)[1])
-    # Runs of before it was written down were all taken for this.
-    tag: str | None = metadata.get("target_tag", "hrT2")
+    """Return the tag of the images that a run translates to; None of runs that had several.
+
+    Raises VsudaError if the folder is no such run.
+    """
+    tag: str | None = _chosen(folder, wanted)[2]["target_tag"]
     return tag
+
+
+def _chosen(folder: Path, wanted: str) -> tuple[int, Path, dict[str, Any]]:
+    """Return epoch, weights file and metadata of a checkpoint of a run that translates."""
+    epoch, weights = choose_weights(folder, wanted)
+    metadata = checkpoint.load_metadata(weights)
+    if metadata["command"] not in ("translate-train", "cutseg-train"):
+        raise VsudaError(
+            folder,
+            f"is a run of {metadata['command']}, which does not translate",
+            "give a run of translate-train or cutseg-train",
+        )
+    return epoch, weights, metadata
 
 
 def make_translator(

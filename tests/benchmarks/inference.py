@@ -38,7 +38,8 @@ from vsuda_cli.io.memory import keep_freed_memory
 from vsuda_cli.io.nifti import save_image, save_label
 from vsuda_cli.io.pipeline import Stages, run_overlapped
 from vsuda_cli.networks import cuda_graphs
-from vsuda_cli.training.precision import autocast, choose_device
+from vsuda_cli.training.device import choose_device
+from vsuda_cli.training.precision import autocast
 from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import build_generator, translate_volume
 from vsuda_cli.translating import make_translator

@@ -26,22 +26,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from vsuda_cli import config, resolving
-from vsuda_cli.networks.patch_sampler import draw_positions
+from vsuda_cli.networks.patch_projector import draw_positions
 from vsuda_cli.training import run as runs
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.cutseg import CutSeg
 from vsuda_cli.training.cyclegan import CycleGan
 from vsuda_cli.training.data import Item, keep_near
+from vsuda_cli.training.device import choose_algorithms, choose_device, peak_memory_gib
 from vsuda_cli.training.engine import Objective, fit
 from vsuda_cli.training.journal import Row
 from vsuda_cli.training.mean_teacher import MeanTeacher
 from vsuda_cli.training.patch_nce import mean_patch_nce
-from vsuda_cli.training.precision import (
-    autocast,
-    choose_algorithms,
-    choose_device,
-    peak_memory_gib,
-)
+from vsuda_cli.training.precision import autocast
 from vsuda_cli.training.sampling import Batches, PatchSampler
 from vsuda_cli.training.segmentation import Segmentation
 from vsuda_cli.training.segmenter import build_unet

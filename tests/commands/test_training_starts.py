@@ -20,7 +20,8 @@ from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io.cases import find_images
 from vsuda_cli.options import TrainingOptions
-from vsuda_cli.training.run import Run, describe, start
+from vsuda_cli.training.provenance import describe
+from vsuda_cli.training.run import Run, start
 
 
 @pytest.fixture(autouse=True)

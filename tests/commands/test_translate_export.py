@@ -28,7 +28,7 @@ from vsuda_cli.io import nifti
 from vsuda_cli.io.cases import find_images, labelled_images
 from vsuda_cli.io.nifti import load_image, load_label, same_grid, save_image, save_label
 from vsuda_cli.training.data import load_item
-from vsuda_cli.training.precision import choose_device
+from vsuda_cli.training.device import choose_device
 from vsuda_cli.training.translation import build_generator
 from vsuda_cli.translating import load_translator
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from vsuda_cli.images.contrast import CURVE_POINTS, fit_curve
+from vsuda_cli.images.contrast import FITTED_POINTS, fit_curve
 
 # Dark stays dark, the next darkest is brightest, the rest falls and rises.
 CURVE = np.array([0, 0.8, 0.9, 0.6, 0.3, 0.2, 0.3, 0.5, 0.6, 0.5, 0.4])
@@ -27,7 +27,7 @@ def heads(count: int, seed: int) -> list[NDArray[np.float32]]:
 
 
 def shown(crops: list[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    points = np.linspace(0, 1, CURVE_POINTS)
+    points = np.linspace(0, 1, FITTED_POINTS)
     return [np.interp(crop, points, CURVE).astype(np.float32) for crop in crops]
 
 
@@ -55,7 +55,7 @@ def test_thin_fluid_keeps_its_brightness_though_no_two_heads_match() -> None:
 
 def test_between_the_same_crops_it_changes_little() -> None:
     crops = heads(4, seed=3)
-    straight = np.linspace(0, 1, CURVE_POINTS)
+    straight = np.linspace(0, 1, FITTED_POINTS)
     assert fit_curve(crops, crops)[1:-1] == pytest.approx(straight[1:-1], abs=0.1)
 
 

@@ -12,8 +12,10 @@ from vsuda_cli.images.geometry import (
     inverse,
     pixel_mm,
     reflection,
+    spacing_of,
     transform,
     translation,
+    voxel_mm3,
 )
 
 AFFINE = np.array([[0, -0.5, 0, 3], [0.7, 0, 0, -2], [0, 0, 2, 9], [0, 0, 0, 1.0]])
@@ -30,6 +32,19 @@ def test_translation():
     assert np.allclose(
         transform(translation(np.array([1.0, 2, 3])), POINTS), POINTS + np.array([1, 2, 3])
     )
+
+
+def test_spacing_is_along_the_arrays_own_axes():
+    assert np.allclose(spacing_of(AFFINE), (0.7, 0.5, 2))
+    turned = Rotation.from_euler("xyz", (20, -10, 15), degrees=True).as_matrix()
+    oblique = np.eye(4)
+    oblique[:3, :3] = turned @ AFFINE[:3, :3]
+    assert np.allclose(spacing_of(oblique), (0.7, 0.5, 2))
+
+
+def test_a_voxels_volume_is_positive_in_mirrored_grids_too():
+    assert voxel_mm3(AFFINE) == pytest.approx(0.7)
+    assert voxel_mm3(AFFINE @ flip_index(7)) == pytest.approx(0.7)
 
 
 def test_reflection_exchanges_the_ends_of_the_first_axis():

@@ -16,6 +16,16 @@ def world(mask, affine):
     return np.argwhere(mask) @ affine[:3, :3].T + affine[:3, 3]
 
 
+def test_a_box_holds_what_is_within_reach_and_ends_with_the_grid():
+    board, _ = canvas()
+    low, high = board.box((-1, 0.5, 1), (3, 2, 4))
+    assert (low.tolist(), high.tolist()) == ([15, 13, 8], [23, 18, 13])
+    low, high = board.box((-20, 0, 0), (3, 100, 1))
+    assert (low[0], low[1], high[1]) == (0, 0, 30)
+    low, high = board.box((60, 0, 0), (3, 3, 3))
+    assert low[0] >= high[0]
+
+
 def test_an_ellipsoid_has_its_place_and_volume():
     board, affine = canvas()
     board.ellipsoid((3, -2, 4), (9, 6, 8), 5)

@@ -137,8 +137,8 @@ def test_to_grid_continues_half_a_voxel_and_fills_beyond():
     image = np.ones((4, 4, 4), dtype=np.float32)
     grid = np.diag([0.5, 1, 1, 1.0])
     grid[0, 3] = -1.0
-    found = resample_to_grid(image, np.eye(4), (11, 4, 4), grid, order=1, fill=-3)
-    assert found[:, 0, 0].tolist() == [-3, *[1] * 9, -3]
+    found = resample_to_grid(image, np.eye(4), (11, 4, 4), grid, order=1)
+    assert found[:, 0, 0].tolist() == [0, *[1] * 9, 0]
 
 
 @pytest.mark.parametrize("spacing", [(0, 1, 1), (1, -1, 1), (1, np.nan, 1), (1, 1)])

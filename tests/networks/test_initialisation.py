@@ -5,7 +5,7 @@ from torch import nn
 
 from vsuda_cli.networks.initialisation import initialise_normal
 from vsuda_cli.networks.patch_discriminator import PatchDiscriminator
-from vsuda_cli.networks.patch_sampler import PatchSampler
+from vsuda_cli.networks.patch_projector import PatchProjector
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
 
 
@@ -13,8 +13,8 @@ def networks() -> list[nn.Module]:
     return [
         ResnetGenerator(2, base_channels=16, blocks=2),
         ResnetGenerator(3, base_channels=16, blocks=1),
-        PatchDiscriminator(2, base_channels=16),
-        PatchSampler([16, 64]),
+        PatchDiscriminator(2, base_channels=16, layers=3),
+        PatchProjector([16, 64], width=256),
     ]
 
 

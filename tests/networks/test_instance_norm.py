@@ -7,8 +7,7 @@ from torch.nn import functional
 
 from vsuda_cli.networks import instance_norm
 from vsuda_cli.networks.instance_norm import (
-    InstanceNorm2d,
-    InstanceNorm3d,
+    InstanceNorm,
     chunks,
     normalise_instances,
     split_instance_norms,
@@ -25,11 +24,20 @@ def image(*shape: int) -> Tensor:
 
 
 def test_on_a_cpu_it_is_torchs_own() -> None:
-    assert torch.equal(
-        InstanceNorm2d(3)(image(2, 3, 5, 4)), nn.InstanceNorm2d(3)(image(2, 3, 5, 4))
-    )
-    x = image(2, 3, 5, 4, 2)
-    assert torch.equal(InstanceNorm3d(3)(x), nn.InstanceNorm3d(3)(x))
+    plane, volume = image(2, 3, 5, 4), image(2, 3, 5, 4, 2)
+    assert torch.equal(InstanceNorm()(plane), nn.InstanceNorm2d(3)(plane))
+    assert torch.equal(InstanceNorm()(volume), nn.InstanceNorm3d(3)(volume))
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_normalisation_is_of_each_image_and_channel_alone(dims: int) -> None:
+    x = torch.rand(2, 3, *(6, 5, 4)[:dims], generator=torch.Generator().manual_seed(0))
+    layer = InstanceNorm()
+    y = layer(x).flatten(2)
+    assert torch.allclose(y.mean(2), torch.zeros(2, 3), atol=1e-5)
+    assert torch.allclose(y.var(2, correction=0), torch.ones(2, 3), atol=1e-3)
+    assert torch.equal(layer(x), layer.eval()(x))  # no running statistics
+    assert not layer.state_dict()
 
 
 @pytest.mark.parametrize(
@@ -52,7 +60,7 @@ def test_torchs_layers_are_replaced_and_nothing_else() -> None:
     network = nn.Sequential(nn.Conv3d(1, 2, 1), nn.Sequential(nn.InstanceNorm3d(2), nn.PReLU()))
     before = network.state_dict()
     split_instance_norms(network)
-    assert type(network[1][0]) is InstanceNorm3d
+    assert type(network[1][0]) is InstanceNorm
     assert network.state_dict().keys() == before.keys()
 
 

@@ -60,15 +60,12 @@ def test_values_are_those_of_numpy(case) -> None:
 @given(SIZES, st.data())
 def test_margins_are_the_smallest_and_even(shape, data) -> None:
     multiples = [data.draw(st.integers(1, 8)) for _ in shape]
-    least = [data.draw(st.integers(1, 20)) for _ in shape]
-    for at_least in (None, least):
-        margins = margins_to_multiple(shape, multiples, at_least)
-        for axis, (before, after) in enumerate(margins):
-            padded = shape[axis] + before + after
-            wanted = max(shape[axis], at_least[axis]) if at_least else shape[axis]
-            assert padded % multiples[axis] == 0
-            assert wanted <= padded < wanted + multiples[axis]
-            assert 0 <= after - before <= 1
+    margins = margins_to_multiple(shape, multiples)
+    for size, multiple, (before, after) in zip(shape, multiples, margins, strict=True):
+        padded = size + before + after
+        assert padded % multiple == 0
+        assert size <= padded < size + multiple
+        assert 0 <= after - before <= 1
 
 
 def test_no_margins_return_the_tensor_itself() -> None:

@@ -4,7 +4,10 @@ import pytest
 import torch
 from torch import nn
 
+from vsuda_cli.config import TranslationSettings
+from vsuda_cli.networks.instance_norm import InstanceNorm
 from vsuda_cli.networks.patch_discriminator import PatchDiscriminator, smallest_plane
+from vsuda_cli.training.translation import build_discriminator
 
 
 def parameter_count(network: nn.Module) -> int:
@@ -19,7 +22,7 @@ def seen_by_one_score(network: PatchDiscriminator, size: tuple[int, ...]) -> lis
     """Return the (first, last) voxel with a gradient along each axis, for the middle score."""
     # Instance normalisation mixes the whole image; the receptive field is the convolutions'.
     for name, module in network.body.named_children():
-        if isinstance(module, nn.InstanceNorm2d | nn.InstanceNorm3d):
+        if isinstance(module, InstanceNorm):
             setattr(network.body, name, nn.Identity())
     # Positive weights, biases and image: every activation passes and no gradient cancels.
     for parameter in network.parameters():
@@ -33,7 +36,7 @@ def seen_by_one_score(network: PatchDiscriminator, size: tuple[int, ...]) -> lis
 
 
 def test_layer_shapes_and_parameter_count() -> None:
-    network = PatchDiscriminator(2)
+    network = build_discriminator(TranslationSettings(method="cyclegan"))
     assert kernels(network) == [
         (64, 1, 4, 4),
         (128, 64, 4, 4),
@@ -50,11 +53,11 @@ def test_layer_shapes_and_parameter_count() -> None:
     )
     assert by_hand == 2_762_689
     assert parameter_count(network) == by_hand
-    assert parameter_count(PatchDiscriminator(2, antialias=True)) == by_hand
+    assert parameter_count(build_discriminator(TranslationSettings(method="cut"))) == by_hand
 
 
 def test_three_dimensional_kernels_and_strides() -> None:
-    network = PatchDiscriminator(3, base_channels=4)
+    network = PatchDiscriminator(3, base_channels=4, layers=3)
     convolutions = [m for m in network.modules() if isinstance(m, nn.Conv3d)]
     assert all(c.kernel_size == (4, 4, 3) and c.padding == (1, 1, 1) for c in convolutions)
     assert [c.stride for c in convolutions] == [(2, 2, 1)] * 3 + [(1, 1, 1)] * 2
@@ -66,10 +69,10 @@ def test_channels_stop_growing_at_eight_times_the_base() -> None:
 
 
 def test_normalisation_and_leak_are_where_the_paper_has_them() -> None:
-    body = PatchDiscriminator(2, base_channels=2).body
+    body = PatchDiscriminator(2, base_channels=2, layers=3).body
     assert [type(m).__name__ for m in body] == [
         *("Conv2d", "LeakyReLU"),
-        *("Conv2d", "InstanceNorm2d", "LeakyReLU") * 3,
+        *("Conv2d", "InstanceNorm", "LeakyReLU") * 3,
         "Conv2d",
     ]
     assert all(m.negative_slope == 0.2 for m in body if isinstance(m, nn.LeakyReLU))
@@ -83,7 +86,7 @@ def test_a_score_sees_seventy_voxels(layers, extent) -> None:
 
 
 def test_a_three_dimensional_score_sees_eleven_slices() -> None:
-    spans = seen_by_one_score(PatchDiscriminator(3, base_channels=1), (112, 112, 21))
+    spans = seen_by_one_score(PatchDiscriminator(3, base_channels=1, layers=3), (112, 112, 21))
     assert [last - first + 1 for first, last in spans] == [70, 70, 11]
 
 
@@ -91,7 +94,7 @@ def test_a_three_dimensional_score_sees_eleven_slices() -> None:
 @pytest.mark.parametrize("size", [(24, 24), (37, 50), (24, 31, 1), (33, 26, 8), (30, 24, 11)])
 def test_any_size_from_the_smallest_plane_on(antialias, size) -> None:
     assert smallest_plane(3) == 24
-    network = PatchDiscriminator(len(size), base_channels=2, antialias=antialias)
+    network = PatchDiscriminator(len(size), base_channels=2, layers=3, antialias=antialias)
     scores = network(torch.rand(2, 1, *size, generator=torch.Generator().manual_seed(0)))
     halved = [n // 8 - 2 for n in size[:2]]
     if not antialias:
@@ -112,11 +115,11 @@ def test_smallest_plane_is_enough(layers) -> None:
 
 
 def test_scores_are_of_the_range_minus_one_to_one() -> None:
-    network = PatchDiscriminator(2, base_channels=2)
+    network = PatchDiscriminator(2, base_channels=2, layers=3)
     x = torch.rand(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     assert torch.equal(network(x), network.body(2 * x - 1))
 
 
 def test_other_dimensions_are_refused() -> None:
     with pytest.raises(ValueError, match="2 or 3"):
-        PatchDiscriminator(4)
+        PatchDiscriminator(4, base_channels=2, layers=3)

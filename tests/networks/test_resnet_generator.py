@@ -4,9 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from vsuda_cli.config import TranslationSettings
 from vsuda_cli.networks.initialisation import initialise_normal
+from vsuda_cli.networks.instance_norm import InstanceNorm
 from vsuda_cli.networks.padding import crop, margins_to_multiple, pad_reflect
 from vsuda_cli.networks.resnet_generator import ResidualBlock, ResnetGenerator
+from vsuda_cli.training.translation import build_generator
 
 CUT_LAYERS = (0, 4, 8, 12, 16)
 
@@ -21,9 +24,9 @@ def image(*size: int) -> Tensor:
     return torch.rand((1, 1, *size), generator=torch.Generator().manual_seed(2))
 
 
-def parameter_count(dims: int, **options: int | bool) -> int:
+def parameter_count(dims: int, method: str) -> int:
     with torch.device("meta"):
-        network = ResnetGenerator(dims, **options)
+        network = build_generator(TranslationSettings(dims=dims, method=method))
     return sum(p.numel() for p in network.parameters())
 
 
@@ -43,27 +46,26 @@ def count_by_hand(images: int, outer: int, inner: int) -> int:
 def test_parameter_counts() -> None:
     assert count_by_hand(1, 49, 9) == 11_365_633
     assert count_by_hand(3, 49, 9) == 11_378_179  # the 11.378 million of CycleGAN: colour images
-    for antialias in (False, True):
-        assert parameter_count(2, antialias=antialias) == 11_365_633
-        assert parameter_count(2, antialias=antialias, in_channels=3, out_channels=3) == 11_378_179
-        assert parameter_count(3, antialias=antialias) == count_by_hand(1, 7 * 7 * 3, 27)
+    for method in ("cyclegan", "cut"):
+        assert parameter_count(2, method) == 11_365_633
+        assert parameter_count(3, method) == count_by_hand(1, 7 * 7 * 3, 27)
 
 
 def test_layers_stand_in_the_order_of_cut() -> None:
     names = [type(layer).__name__ for layer in small(2, antialias=True, blocks=9).layers]
     assert names == [
-        *("ReflectionPad", "Conv2d", "InstanceNorm2d", "ReLU"),
-        *("Conv2d", "InstanceNorm2d", "ReLU", "BlurDown") * 2,
+        *("ReflectionPad", "Conv2d", "InstanceNorm", "ReLU"),
+        *("Conv2d", "InstanceNorm", "ReLU", "BlurDown") * 2,
         *("ResidualBlock",) * 9,
-        *("BlurUp", "Conv2d", "InstanceNorm2d", "ReLU") * 2,
+        *("BlurUp", "Conv2d", "InstanceNorm", "ReLU") * 2,
         *("ReflectionPad", "Conv2d", "Tanh"),
     ]
     names = [type(layer).__name__ for layer in small(3, blocks=9).layers]
     assert names == [
-        *("ReflectionPad", "Conv3d", "InstanceNorm3d", "ReLU"),
-        *("Conv3d", "InstanceNorm3d", "ReLU", "Identity") * 2,
+        *("ReflectionPad", "Conv3d", "InstanceNorm", "ReLU"),
+        *("Conv3d", "InstanceNorm", "ReLU", "Identity") * 2,
         *("ResidualBlock",) * 9,
-        *("ConvTranspose3d", "InstanceNorm3d", "ReLU") * 2,
+        *("ConvTranspose3d", "InstanceNorm", "ReLU") * 2,
         *("ReflectionPad", "Conv3d", "Tanh"),
     ]
 
@@ -151,7 +153,7 @@ def test_a_feature_before_a_relu_has_negative_values(number) -> None:
 
 
 def test_feature_grids_of_cut() -> None:
-    network = ResnetGenerator(2, base_channels=8, antialias=True)
+    network = ResnetGenerator(2, base_channels=8, blocks=9, antialias=True)
     features = network.encode(image(32, 24), CUT_LAYERS)
     assert [tuple(f.shape[1:]) for f in features] == [
         (1, 38, 30),
@@ -199,13 +201,13 @@ def test_a_voxel_of_resnet_9_sees_what_its_kernels_and_strides_say() -> None:
             nn.init.ones_(module.weight)
             nn.init.zeros_(module.bias)
     network.layers = nn.ModuleList(
-        nn.Identity() if isinstance(layer, nn.InstanceNorm2d | nn.Tanh) else layer
+        nn.Identity() if isinstance(layer, InstanceNorm | nn.Tanh) else layer
         for layer in network.layers
     )
     for block in network.modules():
         if isinstance(block, ResidualBlock):
             block.body = nn.Sequential(
-                *(nn.Identity() if isinstance(m, nn.InstanceNorm2d) else m for m in block.body)
+                *(nn.Identity() if isinstance(m, InstanceNorm) else m for m in block.body)
             )
     x = torch.ones((1, 1, 256, 256), dtype=torch.float64, requires_grad=True)
     network.double()(x)[0, 0, 128, 128].backward()

@@ -1,15 +1,19 @@
 """The 2.5D U-Net: its levels, its attention maps and their targets, and every size of volume."""
 
+import dataclasses
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from vsuda_cli.networks.instance_norm import InstanceNorm3d
+from vsuda_cli.config import UNet
+from vsuda_cli.networks.instance_norm import InstanceNorm
 from vsuda_cli.networks.padding import crop, margins_to_multiple, pad_replicate
 from vsuda_cli.networks.unet2d5 import Attention, UNet2d5
+from vsuda_cli.training.segmenter import build_unet
 
 CHANNELS = (16, 32, 48, 64, 80, 96)
 IN_PLANE, CUBE = (3, 3, 1), (3, 3, 3)
@@ -17,14 +21,19 @@ KERNELS = (IN_PLANE, IN_PLANE, CUBE, CUBE, CUBE, CUBE)
 STRIDES = ((2, 2, 1), (2, 2, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
 
 
+def unet(class_count: int = 3, **changes: Any) -> UNet2d5:
+    """Return the network of the default settings but for the `changes`."""
+    return build_unet(dataclasses.replace(UNet(), **changes), class_count)
+
+
 @pytest.fixture(scope="module")
 def paper() -> UNet2d5:
-    return UNet2d5().eval()
+    return unet().eval()
 
 
 def small() -> UNet2d5:
     """Three levels whose padding is to multiples of (4, 4, 2)."""
-    return UNet2d5(
+    return unet(
         channels=(2, 4, 6), kernels=(IN_PLANE, CUBE, CUBE), strides=((2, 2, 1), (2, 2, 2))
     ).eval()
 
@@ -85,12 +94,12 @@ def test_strides_normalisation_and_dropout(paper) -> None:
     assert paper.total_stride == (32, 32, 8)
     for name in ("down.0", "down.4", "reduce.1", "enlarge.2", "up.3", "bottom"):
         kinds = {type(m) for m in part(paper, name).modules()}
-        assert {InstanceNorm3d, nn.PReLU, nn.Dropout} <= kinds, name
+        assert {InstanceNorm, nn.PReLU, nn.Dropout} <= kinds, name
     rates = {m.p for m in paper.modules() if isinstance(m, nn.Dropout)}
     assert rates == {0.1}
     # Nothing is dropped, bent or normalised after the last convolution.
     assert {type(m) for m in part(paper, "up.0").modules()}.isdisjoint(
-        {InstanceNorm3d, nn.PReLU, nn.Dropout}
+        {InstanceNorm, nn.PReLU, nn.Dropout}
     )
 
 
@@ -124,7 +133,7 @@ def test_any_size_of_the_paper_network(paper, size) -> None:
 
 
 def test_smallest_volume_can_be_trained_on() -> None:
-    network = UNet2d5()
+    network = unet()
     network(image(30, 32, 8)).square().mean().backward()
     assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
 
@@ -212,11 +221,9 @@ def test_counts_that_do_not_fit_are_refused() -> None:
         ((4,), (CUBE,), ()),
     ):
         with pytest.raises(ValueError, match="one stride fewer"):
-            UNet2d5(channels=channels, kernels=kernels, strides=strides)
+            unet(channels=channels, kernels=kernels, strides=strides)
 
 
-def test_class_count_and_input_channels_are_free() -> None:
-    network = UNet2d5(
-        in_channels=2, class_count=5, channels=(2, 4), kernels=(CUBE, CUBE), strides=((2, 2, 2),)
-    )
-    assert network(torch.rand(1, 2, 7, 6, 5)).shape == (1, 5, 7, 6, 5)
+def test_class_count_is_free() -> None:
+    network = unet(5, channels=(2, 4), kernels=(CUBE, CUBE), strides=((2, 2, 2),))
+    assert network(image(7, 6, 5)).shape == (1, 5, 7, 6, 5)

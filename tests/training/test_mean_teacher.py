@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vsuda_cli.config import Augmentation, MeanTeacherSettings, UNet
+from vsuda_cli.training import randomness
 from vsuda_cli.training.mean_teacher import MeanTeacher, ema_decay, ramp, update_average
 
 CPU = torch.device("cpu")
@@ -241,13 +242,13 @@ def test_an_interrupted_objective_goes_on_identically() -> None:
     one.set_epoch(3)
     for _ in range(2):
         one.update(batch)
-    state, random = copy.deepcopy(one.state_dict()), torch.get_rng_state()
+    state, random = copy.deepcopy(one.state_dict()), randomness.state(one.streams(), CPU)
     other = MeanTeacher(dataclasses.replace(NOISY, seed=7), CPU)
     other.load_state_dict(state)
     other.set_epoch(3)
     results = []
     for objective in (one, other):
-        torch.set_rng_state(random)
+        randomness.restore(random, objective.streams(), CPU)
         losses = [objective.update(batch) for _ in range(2)][1]
         results.append((losses, parameters(objective.network), parameters(objective.teacher)))
     (ours, our_student, our_teacher), (theirs, their_student, their_teacher) = results

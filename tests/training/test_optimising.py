@@ -6,7 +6,6 @@ import torch
 from vsuda_cli.training.optimising import (
     adam,
     backward,
-    clip_gradients,
     load_optimiser,
     mean_losses,
     parts_of,
@@ -18,9 +17,10 @@ from vsuda_cli.training.optimising import (
 
 def test_gradients_are_clipped_when_asked_for() -> None:
     layer = torch.nn.Linear(2, 1)
+    optimiser = torch.optim.SGD(layer.parameters(), lr=1.0)
     for limit, expected in ((0.0, 100.0), (1.5, 1.5), (500.0, 100.0)):
         layer.weight.grad, layer.bias.grad = torch.tensor([[60.0, 80.0]]), torch.zeros(1)
-        clip_gradients(layer, limit)
+        step(optimiser, limit)
         assert layer.weight.grad.norm().item() == pytest.approx(expected, rel=1e-4)
 
 
@@ -92,5 +92,5 @@ def test_a_step_clips_first() -> None:
     before = layer.weight.detach().clone()
     layer.weight.grad, layer.bias.grad = torch.tensor([[8.0]]), torch.zeros(1)
     set_learning_rate(optimiser, 0.5)
-    step(optimiser, layer, 2.0)
+    step(optimiser, 2.0)
     torch.testing.assert_close(before - layer.weight, torch.tensor([[1.0]]), atol=1e-4, rtol=0)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vsuda_cli.networks.patch_sampler import PatchSampler, draw_positions
+from vsuda_cli.networks.patch_projector import PatchProjector, draw_positions
 from vsuda_cli.training.patch_nce import mean_patch_nce, patch_nce
 
 
@@ -57,16 +57,16 @@ def test_layers_are_averaged() -> None:
 def test_features_of_slices_and_of_slabs_equal_the_plain_loops(shape: tuple[int, ...]) -> None:
     source = torch.Generator().manual_seed(2)
     maps = [torch.randn((2, 3, *shape), generator=source) for _ in range(2)]
-    sampler = PatchSampler([3], width=4)
+    projector = PatchProjector([3], width=4)
     positions = draw_positions([maps[0][0, 0].numel()], 9, source)
-    sampler.requires_grad_(False)
-    (queries,), (keys,) = (sampler([one], positions) for one in maps)
+    projector.requires_grad_(False)
+    (queries,), (keys,) = (projector([one], positions) for one in maps)
     total = 0.0
     for image in range(2):
         vectors = []
         for one in maps:
             flat = one[image].flatten(1)
-            projected = [sampler.projections[0](flat[:, place]) for place in positions[0]]
+            projected = [projector.projections[0](flat[:, place]) for place in positions[0]]
             vectors.append([vector / vector.norm() for vector in projected])
         for place, query in enumerate(vectors[0]):
             products = [math.exp(float(query @ key) / 0.07) for key in vectors[1]]

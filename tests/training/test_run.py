@@ -3,33 +3,26 @@
 import errno
 import fcntl
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
 import torch
 
-from vsuda_cli import resolving
-from vsuda_cli.config import MeanTeacherSettings, SegmentationSettings
+from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.errors import VsudaError
-from vsuda_cli.resolving import from_flat
 from vsuda_cli.training import checkpoint
 from vsuda_cli.training.run import (
     Run,
     check_free,
-    check_same,
     choose_weights,
-    describe,
     held,
-    metadata_of,
     read_provenance,
-    record_validation,
     remove_partial_files,
     start,
 )
 
 SETTINGS = SegmentationSettings()
-PROVENANCE = describe("seg-train", {"labelled": "abc"}, torch.device("cpu"), 0)
+PROVENANCE = {"command": "seg-train", "data": {"labelled": "abc"}}
 
 
 def started(folder: Path) -> Run:
@@ -41,21 +34,6 @@ def started(folder: Path) -> Run:
 def with_weights(run: Run, *epochs: int) -> None:
     for epoch in epochs:
         checkpoint.save_weights(run.weights(epoch), {"m": torch.nn.Linear(1, 1)}, {"epoch": epoch})
-
-
-def test_a_started_run_says_all_about_itself(tmp_path: Path) -> None:
-    run = started(tmp_path / "deep" / "run")
-    stored = tomllib.loads(run.config.read_text())
-    assert resolving.from_dict(SegmentationSettings, stored, run.config) == SETTINGS
-    provenance = read_provenance(run.folder)
-    assert provenance == json.loads(json.dumps(PROVENANCE))
-    assert (provenance["command"], provenance["seed"], provenance["device"]) == (
-        "seg-train",
-        0,
-        "cpu",
-    )
-    assert set(provenance["versions"]) == {"vsuda", "python", "torch"}
-    assert run.samples.is_dir()
 
 
 def test_only_free_folders_are_taken(tmp_path: Path) -> None:
@@ -160,13 +138,6 @@ def test_a_file_system_without_locks_refuses_nobody(
         pass
 
 
-def test_the_validation_cases_are_added_to_the_provenance(tmp_path: Path) -> None:
-    run = started(tmp_path / "run")
-    record_validation(run, ["a_R", "a_L"])
-    assert read_provenance(run.folder) == {**PROVENANCE, "validation": ["a_R", "a_L"]}
-    check_same(run, SETTINGS, PROVENANCE)
-
-
 def test_force_removes_a_runs_own_files_only(tmp_path: Path) -> None:
     run = started(tmp_path / "run")
     with_weights(run, 3)
@@ -190,31 +161,6 @@ def test_force_removes_a_runs_own_files_only(tmp_path: Path) -> None:
     assert not run.samples.is_symlink()
 
 
-def test_resuming_needs_the_same_settings_command_and_data(tmp_path: Path) -> None:
-    run = started(tmp_path / "run")
-    check_same(run, SETTINGS, PROVENANCE)
-    # A step that cannot be recorded may go on without.
-    check_same(run, from_flat(SegmentationSettings, {"cuda_graph": False}, "x"), PROVENANCE)
-    # Another device or version is no other run.
-    check_same(run, SETTINGS, {**PROVENANCE, "device": "cuda", "versions": {}})
-    changed = from_flat(SegmentationSettings, {"unet.dropout": 0.5}, "x")
-    with pytest.raises(VsudaError, match=r"other settings: unet\.dropout: 0\.1 -> 0\.5"):
-        check_same(run, changed, PROVENANCE)
-    with pytest.raises(VsudaError, match="another command: seg-train -> mt-train"):
-        check_same(run, SETTINGS, {**PROVENANCE, "command": "mt-train"})
-    for data in ({"labelled": "xyz"}, {"labelled": "abc", "unlabelled": "xyz"}, {}):
-        with pytest.raises(VsudaError, match=r"other data: (un)?labelled differs"):
-            check_same(run, SETTINGS, {**PROVENANCE, "data": data})
-    check_same(run, SETTINGS, {**PROVENANCE, "data": {"labelled": "abc", "init": ""}})
-    with pytest.raises(VsudaError, match="another number of processes: 1 -> 4"):
-        check_same(run, SETTINGS, {**PROVENANCE, "processes": 4})
-    with pytest.raises(VsudaError):
-        check_same(run, MeanTeacherSettings(), PROVENANCE)
-    run.config.write_text("epochs = ")
-    with pytest.raises(VsudaError, match=r"config\.toml: cannot be read"):
-        check_same(run, SETTINGS, PROVENANCE)
-
-
 def test_weights_are_chosen_by_name_or_number(tmp_path: Path) -> None:
     run = started(tmp_path / "run")
     with pytest.raises(VsudaError, match="has no checkpoint yet"):
@@ -227,7 +173,7 @@ def test_weights_are_chosen_by_name_or_number(tmp_path: Path) -> None:
     chosen = {wanted: choose_weights(run.folder, wanted)[0] for wanted in ("best", "last", "5")}
     assert chosen == {"best": 90, "last": 100, "5": 5}
     assert choose_weights(run.folder, "5")[1] == run.weights(5)
-    assert metadata_of(run.weights(5)) == {"epoch": 5}
+    assert checkpoint.load_metadata(run.weights(5)) == {"epoch": 5}
     with pytest.raises(VsudaError, match="has no checkpoint of epoch 6; there are: 5, 90, 100"):
         choose_weights(run.folder, "6")
     with pytest.raises(VsudaError, match="use best, last or an epoch"):

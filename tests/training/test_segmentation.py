@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vsuda_cli.config import Augmentation, SegmentationSettings, UNet
+from vsuda_cli.training import randomness
 from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.segmentation import Segmentation, polynomial_rate
 from vsuda_cli.training.segmenter import build_unet, predict_classes
@@ -180,12 +181,12 @@ def test_an_interrupted_objective_goes_on_identically() -> None:
     )
     one, batch = Segmentation(settings, CPU), toy_batch()
     one.update(batch)
-    state, random = copy.deepcopy(one.state_dict()), torch.get_rng_state()
+    state, random = copy.deepcopy(one.state_dict()), randomness.state(one.streams(), CPU)
     other = Segmentation(dataclasses.replace(settings, seed=7), CPU)
     other.load_state_dict(state)
-    torch.set_rng_state(random)
+    randomness.restore(random, other.streams(), CPU)
     theirs = other.update(batch)
-    torch.set_rng_state(random)
+    randomness.restore(random, one.streams(), CPU)
     ours = one.update(batch)
     for name, loss in ours.items():
         assert torch.equal(loss, theirs[name])

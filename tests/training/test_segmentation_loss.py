@@ -7,7 +7,7 @@ import torch
 from monai.losses import DiceCELoss
 from torch import Tensor
 
-from vsuda_cli.training.segmentation_loss import SegmentationLoss, dice_and_cross_entropy
+from vsuda_cli.training.segmentation_loss import dice_and_cross_entropy, segmentation_losses
 
 
 class Fixed(torch.nn.Module):
@@ -71,7 +71,7 @@ def test_attention_is_held_against_the_binary_mask() -> None:
     mask = (labels > 0)[:, None].float()
     coarse = torch.nn.functional.max_pool3d(mask, 2, 2)
     network = Fixed(one_hot_logits(labels, 3), [mask, coarse])
-    losses = SegmentationLoss(2.0)(network, torch.zeros_like(mask), labels)
+    losses = segmentation_losses(network, torch.zeros_like(mask), labels, 2.0)
     assert sorted(network.masks[0].unique().tolist()) == [0, 1]
     # Maps equal to the mask, labels 2 included, are perfect; so are these logits.
     assert losses["attention"].item() == pytest.approx(0, abs=1e-5)
@@ -84,7 +84,7 @@ def test_the_attention_loss_is_the_mean_soft_dice_over_levels() -> None:
     half = torch.full_like(mask, 0.5)
     coarse = torch.nn.functional.max_pool3d(mask, 2, 2)
     network = Fixed(one_hot_logits(labels, 3), [half, coarse])
-    found = SegmentationLoss(2.0)(network, half, labels)["attention"]
+    found = segmentation_losses(network, half, labels, 2.0)["attention"]
     inside, everything = mask.sum().item(), mask.numel()
     first = 1 - 2 * 0.5 * inside / (0.5 * everything + inside)
     assert found.item() == pytest.approx(2.0 * (first + 0) / 2, abs=1e-5)
@@ -97,7 +97,7 @@ def test_attention_counts_no_voxel_of_which_nothing_is_known() -> None:
     fine = torch.rand(mask.shape, generator=torch.Generator().manual_seed(0), requires_grad=True)
     coarse = torch.nn.functional.max_pool3d(mask, 2, 2).requires_grad_()
     network = Fixed(one_hot_logits(labels.clamp(max=2), 3), [fine, coarse])
-    SegmentationLoss(1.0)(network, mask, labels)["attention"].backward()
+    segmentation_losses(network, mask, labels, 1.0)["attention"].backward()
     assert fine.grad is not None and coarse.grad is not None
     assert torch.equal(fine.grad[:, 0] == 0, labels == 255)
     # A coarse voxel with foreground in it counts, whatever else is in it.
@@ -112,6 +112,6 @@ def test_wrong_logits_cost_dice_and_cross_entropy() -> None:
     mask = (labels > 0)[:, None].float()
     even = torch.zeros((1, 2, 2, 2, 2))
     network = Fixed(even, [mask, mask[:, :, :1, :1, :1]])
-    found = SegmentationLoss(1.0)(network, mask, labels)["segmentation"]
+    found = segmentation_losses(network, mask, labels, 1.0)["segmentation"]
     # Probability 1/2 everywhere: Dice of class 1 is 2 * 2 / (4 + 4), cross-entropy is ln 2.
     assert found.item() == pytest.approx(0.5 + math.log(2), abs=1e-4)

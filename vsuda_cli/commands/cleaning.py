@@ -8,16 +8,10 @@ import numpy as np
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.both_ears import clean_ears, keep_one_tumour
-from vsuda_cli.images.components import (
-    Affine,
-    Labels,
-    Removal,
-    Rules,
-    holds_both_ears,
-    voxel_mm3,
-)
+from vsuda_cli.images.components import Labels, Removal, Rules, holds_both_ears
 from vsuda_cli.images.cropping import place_back
 from vsuda_cli.images.cysts import fill_cysts
+from vsuda_cli.images.geometry import Affine, voxel_mm3
 from vsuda_cli.images.outlines import snap_outlines
 from vsuda_cli.io.batch import JobResult
 from vsuda_cli.io.cases import EARS, CaseFile

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def pair_probabilities(
-    images: Sequence[CaseFile], folder: Path | None, settings: config.SelfTrainingSettings
+    images: Sequence[CaseFile], folder: Path | None, settings: config.SegmentationSettings
 ) -> Labelled:
     """Return images with their probability maps in a folder; nothing without a folder.
 
@@ -45,7 +45,7 @@ def pair_probabilities(
 def load_target(
     images: Sequence[tuple[CaseFile, None]],
     guesses: Labelled,
-    settings: config.SelfTrainingSettings,
+    settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> list["Item"]:
     """Return unlabelled images; with guesses of them, what those are sure of is their label."""
@@ -55,7 +55,7 @@ def load_target(
 
 
 def load_pseudo_labelled(
-    cases: Labelled, settings: config.SelfTrainingSettings, device: "torch.device"
+    cases: Labelled, settings: config.SegmentationSettings, device: "torch.device"
 ) -> list["Item"]:
     """Return unlabelled images with what their probability maps are sure of as labels."""
     from vsuda_cli.training.data import keep_near, load_pseudo_item
@@ -84,7 +84,7 @@ def known_of_target(
     target: list["Item"],
     labelled: list["Item"],
     guesses: Labelled,
-    settings: config.SelfTrainingSettings,
+    settings: config.SegmentationSettings,
 ) -> tuple[list["Item"], list["Item"], list[int]]:
     """Return `target` with known voxels labelled and the rest ignored.
 
@@ -101,7 +101,7 @@ def known_of_target(
 
 
 def with_known_labels(
-    unlabelled: list["Item"], labelled: list["Item"], settings: config.SegmenterSettings
+    unlabelled: list["Item"], labelled: list["Item"], settings: config.SegmentationSettings
 ) -> list["Item"]:
     """Return unlabelled items with what is known of them as labels, all else ignored.
 
@@ -141,7 +141,7 @@ def with_known_labels(
 
 
 def with_lesions_grafted(
-    pseudo: list["Item"], labelled: list["Item"], settings: config.SelfTrainingSettings
+    pseudo: list["Item"], labelled: list["Item"], settings: config.SegmentationSettings
 ) -> tuple[list["Item"], list["Item"], list[int]]:
     """Tell the pseudo-labelled crops that have no lesion, and give copies of them one.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from vsuda_cli.training.sampling import PatchSampler
 
 Labelled = Sequence[tuple[CaseFile, Path]]
-Settings = TypeVar("Settings", bound=config.SegmenterSettings)
+Settings = TypeVar("Settings", bound=config.SegmentationSettings)
 
 
 def resolve_segmenter(
@@ -55,7 +55,7 @@ def resolve_segmenter(
 def load_labelled(
     cases: Labelled,
     held_out: Labelled,
-    settings: config.SegmenterSettings,
+    settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> tuple[list["Item"], list["Item"]]:
     """Return training and validation items: `held_out` if any, else a split by subject."""
@@ -73,7 +73,7 @@ def load_labelled(
 
 
 def labelled_sampler(
-    items: list["Item"], settings: config.SegmenterSettings, device: "torch.device"
+    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
 ) -> "PatchSampler":
     """Return the sampler of labelled patches, also of the settings' copies with others' lesions.
 
@@ -92,14 +92,14 @@ def labelled_sampler(
 
 
 def unlabelled_sampler(
-    items: list["Item"], settings: config.SegmenterSettings, device: "torch.device"
+    items: list["Item"], settings: config.SegmentationSettings, device: "torch.device"
 ) -> "PatchSampler":
     """Return the sampler of unlabelled patches, with a random stream of its own."""
     return _sampler(items, settings, settings.seed + 1, device)
 
 
 def _sampler(
-    items: list["Item"], settings: config.SegmenterSettings, seed: int, device: "torch.device"
+    items: list["Item"], settings: config.SegmentationSettings, seed: int, device: "torch.device"
 ) -> "PatchSampler":
     from vsuda_cli.training.sampling import PatchSampler
 
@@ -110,7 +110,7 @@ def _sampler(
 def known_contrast(
     labelled: list["Item"],
     unlabelled: list["Item"],
-    settings: config.SegmenterSettings,
+    settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> "CurvePrior":
     """Return what is known of the contrast to be segmented, and say the curve if there is one."""
@@ -128,7 +128,7 @@ def known_contrast(
 def as_expected(
     items: list["Item"],
     prior: "CurvePrior",
-    settings: config.SegmenterSettings,
+    settings: config.SegmentationSettings,
     device: "torch.device",
 ) -> list["Item"]:
     """Return held-out items in the contrast that is expected: what the network is meant for."""
@@ -144,7 +144,9 @@ def as_expected(
     return shown
 
 
-def weights_to_start_from(run_folder: Path, settings: config.SegmenterSettings) -> tuple[int, Path]:
+def weights_to_start_from(
+    run_folder: Path, settings: config.SegmentationSettings
+) -> tuple[int, Path]:
     """Return the epoch and file of another run's best weights.
 
     Raises VsudaError if it was trained with other classes or preprocessing, or does not segment.
@@ -160,7 +162,7 @@ def weights_to_start_from(run_folder: Path, settings: config.SegmenterSettings) 
     return epoch, weights
 
 
-def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmenterSettings) -> None:
+def start_from(run_folder: Path, network: "UNet2d5", settings: config.SegmentationSettings) -> None:
     """Load the best weights of another run, see above, into a network of its architecture."""
     from vsuda_cli.training import checkpoint
 
@@ -197,7 +199,7 @@ def fingerprints(
 
 
 def refuse_other_classes(
-    folder: Path, theirs: config.SegmenterSettings, settings: config.SegmenterSettings
+    folder: Path, theirs: config.SegmentationSettings, settings: config.SegmentationSettings
 ) -> None:
     """Raise VsudaError if a run was trained on other classes than this one will be."""
     if theirs.classes != settings.classes:

@@ -79,7 +79,7 @@ def begin(run_folder: Path, options: TrainingOptions) -> "torch.device":
 
     from vsuda_cli.io.writable import require_writable
     from vsuda_cli.training import ranks
-    from vsuda_cli.training.precision import choose_algorithms, choose_device
+    from vsuda_cli.training.device import choose_algorithms, choose_device
     from vsuda_cli.training.run import Run, check_free
 
     console.set_up_logging(options.quiet, options.verbose)
@@ -129,7 +129,8 @@ def _describe(plan: Plan) -> dict[str, Any]:
     no state of it can be loaded. Nothing is written.
     """
     from vsuda_cli.training import checkpoint, ranks
-    from vsuda_cli.training.run import Run, check_same, describe
+    from vsuda_cli.training.provenance import check_same, describe
+    from vsuda_cli.training.run import Run
 
     provenance = describe(plan.command, plan.data(), plan.device, plan.settings.seed)
     if plan.goes_on and ranks.is_first():
@@ -184,8 +185,9 @@ def train(
     from vsuda_cli.report.run_page import write_run_page
     from vsuda_cli.training import ranks
     from vsuda_cli.training import run as runs
+    from vsuda_cli.training.device import peak_memory_gib
     from vsuda_cli.training.engine import fit
-    from vsuda_cli.training.precision import peak_memory_gib
+    from vsuda_cli.training.provenance import record_validation
 
     settings = plan.settings
     # Saved with the state: the same bytes, whatever ran before in this process.
@@ -201,7 +203,7 @@ def train(
             if not resumed:
                 runs.start(run, settings, provenance, force=plan.options.force)
             runs.remove_partial_files(run)
-            runs.record_validation(run, [item.case for item in parts.held_out])
+            record_validation(run, [item.case for item in parts.held_out])
         ranks.wait()
         metadata = {
             "command": plan.command,

@@ -109,7 +109,7 @@ class Recipe:
 
     def translators(self) -> Translators:
         """Load the checkpoints, by epoch: `best` and `last` may be one and the same."""
-        from vsuda_cli.training.precision import choose_device
+        from vsuda_cli.training.device import choose_device
         from vsuda_cli.translating import load_translator
 
         chosen_device = choose_device(self.device)

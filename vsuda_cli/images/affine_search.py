@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vsuda_cli.images.geometry import Affine, inverse, translation
+from vsuda_cli.images.geometry import Affine, inverse, spacing_of, translation
 from vsuda_cli.images.similarity import Level
 
 # ITK points x to the left and y to the back where NIfTI points them right and to the front.
@@ -17,21 +17,21 @@ HISTOGRAM_BINS = 32
 # Voxels whose intensities are compared in each step; more of them change results by less than the
 # optimiser's own tolerance.
 MOST_SAMPLES = 40_000
+# Of the grid that is optimised on first, and then.
+SHRINK_FACTORS = (2, 1)
 
 
 def refine(
     fixed: Level,
     moving: Level,
     start: Affine,
-    kind: str,
-    iterations: tuple[int, ...],
-    shrink_factors: tuple[int, ...],
+    iterations: tuple[int, int],
 ) -> Affine:
     """Return the transform (4x4, fixed world to moving world, RAS mm) that ANTs finds from `start`.
 
-    `kind` is "Rigid" or "Affine", optimised on Mattes mutual information over a regular grid of
-    samples, one level per entry of `iterations`. The same inputs give the same numbers: one
-    thread, a fixed seed.
+    All twelve parameters are optimised on Mattes mutual information over a regular grid of samples,
+    with `iterations` for each of SHRINK_FACTORS. The same inputs give the same numbers: one thread,
+    a fixed seed.
     """
     ants = _load_ants()
     # Rotations turn about the world's origin; there, too, lies the best conditioned start.
@@ -48,15 +48,15 @@ def refine(
         found = ants.registration(
             fixed_image,
             moving_image,
-            type_of_transform=kind,
+            type_of_transform="Affine",
             initial_transform=[start_path],
             outprefix=str(Path(folder) / "found"),
             aff_metric="mattes",
             aff_sampling=HISTOGRAM_BINS,
             aff_random_sampling_rate=min(1.0, MOST_SAMPLES / fixed.array.size),
             aff_iterations=iterations,
-            aff_shrink_factors=shrink_factors,
-            aff_smoothing_sigmas=tuple(factor - 1 for factor in shrink_factors),
+            aff_shrink_factors=SHRINK_FACTORS,
+            aff_smoothing_sigmas=tuple(factor - 1 for factor in SHRINK_FACTORS),
         )
         matrix = _from_transform(ants.read_transform(found["fwdtransforms"][0]))
     return inverse(to_moving_middle) @ matrix @ to_fixed_middle
@@ -73,7 +73,7 @@ def _load_ants() -> Any:
 
 def _to_ants(ants: Any, level: Level, move: Affine) -> Any:
     affine = TO_ITK @ move @ level.affine
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = spacing_of(affine)
     # The nearest orthonormal directions: ITK refuses what rounding has left in a header.
     left, _, right = np.linalg.svd(affine[:3, :3] / spacing)
     return ants.from_numpy(

@@ -6,7 +6,6 @@ import numpy as np
 
 from vsuda_cli.images.components import (
     PLACE,
-    Affine,
     Cleaned,
     Labels,
     Removal,
@@ -15,9 +14,9 @@ from vsuda_cli.images.components import (
     clean_both_ears,
     find_components,
     select_components,
-    voxel_mm3,
 )
 from vsuda_cli.images.cropping import place_back
+from vsuda_cli.images.geometry import Affine, voxel_mm3
 
 
 def clean_ears(

@@ -9,7 +9,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from vsuda_cli.images.cropping import world_points
-from vsuda_cli.images.geometry import transform, translation
+from vsuda_cli.images.geometry import Affine, transform, translation, voxel_mm3
 
 # [paper] 15 voxels along z, at the training spacing of 1.5 mm.
 MAX_ABOVE_MM = 22.5
@@ -21,7 +21,6 @@ CONNECTIVITY = {6: 1, 18: 2, 26: 3}
 BOTH_EARS_MM = 120.0
 
 Labels = NDArray[np.uint8]
-Affine = NDArray[np.float64]
 Box = tuple[slice, ...]
 
 
@@ -172,11 +171,6 @@ def find_components(
     return numbered, sorted(found, key=lambda component: -component.voxels)
 
 
-def voxel_mm3(affine: Affine) -> float:
-    """Return the volume of a voxel."""
-    return abs(float(np.linalg.det(affine[:3, :3])))
-
-
 def select_components(
     numbered: NDArray[np.int32], wanted: Sequence[Component], count: int
 ) -> NDArray[np.bool_]:
@@ -214,36 +208,44 @@ def _clean_part(
         distances = None
         if value == rules.tumour and rules.max_distance_mm is not None and found_anchor is not None:
             distances = _distances_mm(numbered, len(found), found_anchor, affine)
+        met = set() if foreign is None else set(np.unique(numbered[foreign]).tolist())
         kept: list[Component] = []
         guests: list[Component] = []
-        met = set() if foreign is None else set(np.unique(numbered[foreign]).tolist())
         for component in found:
-            reason = None
+            mm3 = component.voxels * unit_mm3
+            misplaced = None
             if value == rules.tumour and found_anchor is not None:
-                reason = _misplaced(component, distances, found_anchor, rules)
-                if reason is not None and component.number in met:
-                    guests.append(component)
-                    continue
-            if reason is None and component.voxels * unit_mm3 < rules.smallest_mm3:
-                reason = ("smallest", f"below {rules.smallest_mm3:g} mm3")
-            if reason is None and rules.keep_largest and kept:
-                reason = ("largest", f"the largest has {kept[0].voxels} voxels")
-            if reason is None:
+                misplaced = _misplaced(component, distances, found_anchor, rules)
+            if misplaced is not None and component.number in met:
+                guests.append(component)
+                continue
+            if misplaced is not None:
+                rule, detail = misplaced
+            elif mm3 < rules.smallest_mm3:
+                rule, detail = "smallest", f"below {rules.smallest_mm3:g} mm3"
+            elif rules.keep_largest and kept:
+                rule, detail = "largest", f"the largest has {kept[0].voxels} voxels"
+            else:
                 kept.append(component)
                 continue
-            mm3 = component.voxels * unit_mm3
-            detail = where + reason[1]
-            removed.append(Removal(structure, reason[0], component.voxels, mm3, detail))
+            removed.append(Removal(structure, rule, component.voxels, mm3, where + detail))
         result[(result == value) & ~select_components(numbered, kept + guests, len(found))] = 0
     if rules.fill_holes:
-        for value, structure in enumerate(rules.classes, start=1):
-            holes = ndimage.binary_fill_holes(result == value) & (result == 0)
-            count = int(np.count_nonzero(holes))
-            if count:
-                result[holes] = value
-                detail = f"{where}filled"
-                removed.append(Removal(structure, "holes", count, count * unit_mm3, detail))
+        removed += _fill_holes(result, rules, unit_mm3, where)
     return result, removed, remarks
+
+
+def _fill_holes(labels: Labels, rules: Rules, unit_mm3: float, where: str) -> list[Removal]:
+    """Give the background that a structure encloses to it, in place; return what was filled."""
+    filled = []
+    for value, structure in enumerate(rules.classes, start=1):
+        holes = ndimage.binary_fill_holes(labels == value) & (labels == 0)
+        count = int(np.count_nonzero(holes))
+        if count:
+            labels[holes] = value
+            mm3 = count * unit_mm3
+            filled.append(Removal(structure, "holes", count, mm3, f"{where}filled"))
+    return filled
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from vsuda_cli.images.location import cut_middle
 Array = NDArray[np.float32]
 
 # Heights of a curve at intensities 0, 0.1, ..., 1: bone and fluid of a T1 scan lie one step apart.
-CURVE_POINTS = 11
+FITTED_POINTS = 11
 # Intensities that the other contrast is told apart by.
 LEVELS = 21
 
@@ -27,7 +27,7 @@ def fit_curve(first: Sequence[Array], second: Sequence[Array]) -> NDArray[np.flo
     near 1. The curve may fall and rise: two contrasts order tissues differently.
     """
     size = np.min([array.shape for array in (*first, *second)], axis=0).tolist()
-    joint = _shares(first, size, CURVE_POINTS).T @ _shares(second, size, LEVELS)
+    joint = _shares(first, size, FITTED_POINTS).T @ _shares(second, size, LEVELS)
     often = joint / joint.sum(axis=1, keepdims=True).clip(min=1e-12)
     more_often = (often - joint.sum(axis=0) / joint.sum()).clip(min=0)
     # An intensity that no crop has, or that tells nothing, shows what there is on average.

@@ -7,11 +7,10 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from vsuda_cli.images.geometry import corners, flip_index, inverse, transform, translation
+from vsuda_cli.images.geometry import Affine, corners, flip_index, inverse, transform, translation
 from vsuda_cli.images.metrics import joint_box
 from vsuda_cli.images.resampling import resample_to_grid
 
-Affine = NDArray[np.float64]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 # Voxels around a crop's outline within which its nearest neighbours are sought.

@@ -20,14 +20,25 @@ def transform(matrix: Affine, points: Points) -> Points:
     return moved
 
 
+def spacing_of(affine: Affine) -> Points:
+    """Return the distances (3,) of voxels along the array axes, in mm."""
+    spacing_mm: Points = np.linalg.norm(affine[:3, :3], axis=0)
+    return spacing_mm
+
+
+def voxel_mm3(affine: Affine) -> float:
+    """Return the volume of a voxel."""
+    return abs(float(np.linalg.det(affine[:3, :3])))
+
+
 def axis_through_slices(affine: Affine) -> int:
     """Return the array axis that slices lie across: the first of the largest spacing."""
-    return int(np.argmax(np.linalg.norm(affine[:3, :3], axis=0)))
+    return int(np.argmax(spacing_of(affine)))
 
 
 def in_plane_mm(affine: Affine) -> Points:
     """Return the two sides (2,) of a slice's pixels."""
-    return np.delete(np.linalg.norm(affine[:3, :3], axis=0), axis_through_slices(affine))
+    return np.delete(spacing_of(affine), axis_through_slices(affine))
 
 
 def pixel_mm(affine: Affine) -> float:

@@ -62,10 +62,7 @@ class Canvas:
         self, middle: Vector, reach: Vector, inside: Callable[[Points], Mask], tissue: int
     ) -> None:
         """Set `tissue` where `inside` holds, looking only within `reach` (3,) of the middle."""
-        centre = self._inverse[:3, :3] @ np.asarray(middle) + self._inverse[:3, 3]
-        extent = np.abs(self._inverse[:3, :3]) @ np.asarray(reach)
-        low = np.maximum(np.floor(centre - extent), 0).astype(int)
-        high = np.minimum(np.ceil(centre + extent) + 1, self.tissue.shape).astype(int)
+        low, high = self.box(middle, reach)
         if (low >= high).any():
             return
         # A few planes at a time: positions of a whole head take a gigabyte.
@@ -74,6 +71,17 @@ class Canvas:
             stop = np.array((min(first + PLANES, high[0]), high[1], high[2]))
             box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
             self.tissue[box][inside(self.points(start, stop))] = tissue
+
+    def box(self, middle: Vector, reach: Vector) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+        """Return where the voxels within `reach` (3,) mm of the middle start and stop, (3,) each.
+
+        Outside the grid there are none: along some axis the start is not below the stop.
+        """
+        centre = self._inverse[:3, :3] @ np.asarray(middle) + self._inverse[:3, 3]
+        extent = np.abs(self._inverse[:3, :3]) @ np.asarray(reach)
+        low = np.maximum(np.floor(centre - extent), 0).astype(int)
+        high = np.minimum(np.ceil(centre + extent) + 1, self.tissue.shape).astype(int)
+        return low, high
 
     def points(self, low: NDArray[np.int_], high: NDArray[np.int_]) -> Points:
         """Return the anatomical positions (x, y, z, 3) of the voxels from `low` up to `high`."""

@@ -183,12 +183,7 @@ def _fine_ear(
     canvas: Canvas, anatomy: Anatomy, to_anatomy: NDArray[np.float64], side: int
 ) -> tuple[tuple[slice, ...], Canvas | None]:
     """Return the box of an ear and its tissue on a finer grid; None where it is out of view."""
-    inverse = np.linalg.inv(to_anatomy)
-    middle = np.array(FINE_MIDDLE_MM) * (side, 1, 1)
-    centre = inverse[:3, :3] @ middle + inverse[:3, 3]
-    extent = np.abs(inverse[:3, :3]) @ np.array(FINE_REACH_MM)
-    low = np.maximum(np.floor(centre - extent), 0).astype(int)
-    high = np.minimum(np.ceil(centre + extent) + 1, canvas.tissue.shape).astype(int)
+    low, high = canvas.box(np.array(FINE_MIDDLE_MM) * (side, 1, 1), FINE_REACH_MM)
     box = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     if (low >= high).any():
         return box, None

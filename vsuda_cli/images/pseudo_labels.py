@@ -21,9 +21,8 @@ def sure_labels(probabilities: NDArray[np.float32], least: float) -> NDArray[np.
 def one_of_each(labels: NDArray[np.uint8], background: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Return one ear's labels (X, Y, Z) with the largest component of each structure alone.
 
-    An ear has one of each; what the others are nobody knows, so they become 255. Where `background`
-    is true there is none for certain: all is 0 there, and a component that has most of its voxels
-    there is none.
+    An ear has one of each structure. Further components are uncertain and become 255; one that lies
+    mostly in `background` is never the one kept. All is 0 in `background`.
     """
     result = labels.copy()
     for value in np.unique(labels):

@@ -30,10 +30,11 @@ class Stability:
 def min_ranks(values: Table, more_is_better: bool) -> Table:
     """Rank teams within each case: `values` (cases, teams), 1 is best, equal ones share the best.
 
-    A case in which no team has a value (NaN) has no ranks.
+    A case in which any team lacks a value (NaN) has no ranks.
     """
     ranks = stats.rankdata(-values if more_is_better else values, method="min", axis=1)
-    return np.where(np.isnan(values), np.nan, ranks).astype(np.float64)
+    found: Table = ranks.astype(np.float64)
+    return found
 
 
 def case_ranks(scores: Mapping[str, Table]) -> Table:

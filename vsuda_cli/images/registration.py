@@ -11,8 +11,7 @@ from scipy.spatial.transform import Rotation
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.affine_search import refine
 from vsuda_cli.images.coarse_search import SIDEWAYS_TURNS_DEGREES, improve, rank_starts
-from vsuda_cli.images.cropping import cut_box
-from vsuda_cli.images.geometry import Affine, inverse, reflection
+from vsuda_cli.images.geometry import Affine, inverse, reflection, translation
 from vsuda_cli.images.similarity import Level, make_level, similarity
 
 logger = logging.getLogger(__name__)
@@ -27,7 +26,6 @@ MOST_REFINED = 3
 ITERATIONS = (60, 20)
 # The second ear starts next to its goal.
 ITERATIONS_FROM_NEAR = (20, 10)
-SHRINK_FACTORS = (2, 1)
 
 # Plausible heads: adults' sizes differ by less than this, and nobody lies tilted further.
 SCALE_RANGE = (0.75, 1.33)
@@ -79,8 +77,8 @@ def make_template(array: NDArray[np.float32], affine: Affine) -> Template:
     signal = array != 0
     if signal.any():
         box = ndimage.find_objects(signal.astype(np.uint8))[0]
-        start, size = zip(*((side.start, side.stop - side.start) for side in box), strict=True)
-        array, affine = cut_box(array, affine, start, size)
+        start = np.array([side.start for side in box], dtype=np.float64)
+        array, affine = array[box], affine @ translation(start)
     return Template(make_level(array, affine, COARSE_MM), make_level(array, affine, FINE_MM))
 
 
@@ -131,14 +129,13 @@ def register_left(
 
 def implausible(matrix: Affine, value: float) -> str | None:
     """Say why a transform between heads (4x4, no reflection) cannot be right, or None."""
-    scales = np.linalg.svd(matrix[:3, :3], compute_uv=False)
+    left, scales, right = np.linalg.svd(matrix[:3, :3])
     if np.linalg.det(matrix[:3, :3]) <= 0:
         return "the transform turns the head inside out"
     if scales.min() < SCALE_RANGE[0] or scales.max() > SCALE_RANGE[1]:
         return f"it scales the head by {scales.min():.2f} to {scales.max():.2f}"
     if scales.max() / scales.min() > LARGEST_ANISOTROPY:
         return f"it stretches the head by {scales.max() / scales.min():.2f} in one direction"
-    left, _, right = np.linalg.svd(matrix[:3, :3])
     angle = np.degrees(Rotation.from_matrix(left @ right).magnitude())
     if angle > LARGEST_ROTATION_DEGREES:
         return f"it turns the head by {angle:.0f} degrees"
@@ -176,16 +173,16 @@ def _search(
 
 
 def _refine(
-    scan: Template, atlas: Template, start: Affine, name: str, iterations: tuple[int, ...]
+    scan: Template, atlas: Template, start: Affine, name: str, iterations: tuple[int, int]
 ) -> tuple[Registration, str | None]:
     """Optimise all twelve parameters; return the better of start and result, and what is wrong."""
     candidates = [(start, name + ", unrefined")]
     # Every sample of the smaller volume should fall into the larger one: a slab into a head.
     if scan.fine.volume_mm3 <= atlas.fine.volume_mm3:
-        found = refine(scan.fine, atlas.fine, start, "Affine", iterations, SHRINK_FACTORS)
+        found = refine(scan.fine, atlas.fine, start, iterations)
     else:
         back = inverse(start)
-        found = inverse(refine(atlas.fine, scan.fine, back, "Affine", iterations, SHRINK_FACTORS))
+        found = inverse(refine(atlas.fine, scan.fine, back, iterations))
     candidates.append((found, name))
     judged = []
     for matrix, origin in candidates:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.geometry import Affine, spacing_of
 
-Affine = NDArray[np.float64]
 # Interpolation weights (new, old) along one axis.
 Weights = NDArray[np.float32]
 
@@ -83,12 +83,11 @@ def resample_to_grid(
     shape: Sequence[int],
     grid_affine: Affine,
     order: int,
-    fill: float = 0.0,
 ) -> NDArray[np.float32]:
     """Sample a volume at the voxel centres of any other grid.
 
     `order` is the spline's: 0 nearest, 1 linear, 3 cubic. Up to half a voxel beyond the outermost
-    voxel centres, where the volume still reaches, its border values go on; `fill` beyond that.
+    voxel centres, where the volume still reaches, its border values go on; 0 beyond that.
     """
     to_index = np.linalg.solve(affine, grid_affine)
     matrix = np.round(to_index[:3, :3], INDEX_DECIMALS + 3)
@@ -102,7 +101,7 @@ def resample_to_grid(
         mode="nearest",
         output=np.float32,
     )
-    sampled[~_inside(matrix, offset, array.shape, shape)] = fill
+    sampled[~_inside(matrix, offset, array.shape, shape)] = 0
     return sampled
 
 
@@ -118,7 +117,7 @@ def grid_at_spacing(
         raise VsudaError(
             f"spacing {tuple(spacing_mm)}", "is not three positive numbers", "give mm along x, y, z"
         )
-    old = np.linalg.norm(affine[:3, :3], axis=0)
+    old = spacing_of(affine)
     size = np.asarray(shape[:3])
     new_size = np.maximum(1, np.rint(size * old / wanted)).astype(int)
     new_affine = np.eye(4)
@@ -153,7 +152,7 @@ def _axes(
 
     Old and new grid share their directions and their centre.
     """
-    old_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    old_mm = spacing_of(affine)
     found: list[tuple[int, int, float] | None] = []
     for axis in range(3):
         ratio = float(spacing_mm[axis] / old_mm[axis])

@@ -7,9 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from vsuda_cli.images.geometry import Affine, spacing_of, voxel_mm3
 from vsuda_cli.images.resampling import resample_image
-
-Affine = NDArray[np.float64]
 
 BINS = 24
 # Intensities beyond these percentiles of the non-zero voxels (vessels, an enhancing tumour) share
@@ -42,12 +41,12 @@ class Level:
     @property
     def volume_mm3(self) -> float:
         """Volume of the whole box of voxels."""
-        return float(self.array.size * abs(np.linalg.det(self.affine[:3, :3])))
+        return float(self.array.size * voxel_mm3(self.affine))
 
     @property
     def signal_mm3(self) -> float:
         """Volume of the voxels that hold a signal."""
-        return float(np.count_nonzero(self.array) * abs(np.linalg.det(self.affine[:3, :3])))
+        return float(np.count_nonzero(self.array) * voxel_mm3(self.affine))
 
     @property
     def mass_centre_mm(self) -> NDArray[np.float64]:
@@ -62,7 +61,7 @@ class Level:
 
 def make_level(array: NDArray[np.float32], affine: Affine, spacing_mm: float) -> Level:
     """Bring a volume to an isotropic spacing (where it is not coarser already) and to [0, 1]."""
-    old = np.linalg.norm(affine[:3, :3], axis=0)
+    old = spacing_of(affine)
     resampled, new_affine = resample_image(array, affine, tuple(np.maximum(old, spacing_mm)))
     signal = resampled != 0
     if not signal.any():

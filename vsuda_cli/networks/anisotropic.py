@@ -5,7 +5,6 @@ An extent is given as (in plane, across slices); in two dimensions the second is
 
 from torch import Tensor, nn
 
-from vsuda_cli.networks.instance_norm import InstanceNorm2d, InstanceNorm3d
 from vsuda_cli.networks.padding import Margins, pad_reflect
 
 Extent = tuple[int, int]
@@ -41,11 +40,6 @@ def transposed_convolution(dims: int, in_channels: int, out_channels: int) -> nn
     return nn.ConvTranspose3d(
         in_channels, out_channels, 3, stride=(2, 2, 1), padding=1, output_padding=(1, 1, 0)
     )
-
-
-def instance_norm(dims: int, channels: int) -> nn.Module:
-    """Return instance normalisation without learnt scale, as CycleGAN and CUT use it."""
-    return InstanceNorm2d(channels) if dims == 2 else InstanceNorm3d(channels)
 
 
 class ReflectionPad(nn.Module):

@@ -11,36 +11,30 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+# Added to variances; torch's own number.
+_EPSILON = 1e-5
 # Blocks that keep a large GPU busy, and voxels below which a block is not worth starting.
 _BLOCKS = 1024
 _LEAST_VOXELS = 1024
 
 
-class InstanceNorm2d(nn.InstanceNorm2d):
-    """`torch.nn.InstanceNorm2d(channels)`, split on a GPU."""
+class InstanceNorm(nn.Module):
+    """`torch.nn.InstanceNorm2d` and `InstanceNorm3d` of any number of channels, split on a GPU."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, X, Y) with mean 0 and variance 1 in each channel of each image."""
-        return normalise_instances(x, self.eps)
-
-
-class InstanceNorm3d(nn.InstanceNorm3d):
-    """`torch.nn.InstanceNorm3d(channels)`, split on a GPU."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return (B, C, X, Y, Z) with mean 0 and variance 1 in each channel of each image."""
-        return normalise_instances(x, self.eps)
+        """Return (B, C, X, Y[, Z]) with mean 0 and variance 1 in each channel of each image."""
+        return normalise_instances(x)
 
 
 def split_instance_norms(network: nn.Module) -> None:
-    """Put `InstanceNorm3d` in the place of torch's own, which have no weights."""
+    """Put `InstanceNorm` in the place of torch's own, which have no weights."""
     for module in network.modules():
         for name, child in module.named_children():
             if type(child) is nn.InstanceNorm3d:
-                setattr(module, name, InstanceNorm3d(child.num_features, child.eps))
+                setattr(module, name, InstanceNorm())
 
 
-def normalise_instances(x: Tensor, eps: float) -> Tensor:
+def normalise_instances(x: Tensor, eps: float = _EPSILON) -> Tensor:
     """Return (B, C, ...) with mean 0 and variance 1 in each channel of each image."""
     parts = chunks(x.shape[0] * x.shape[1], x[0, 0].numel())
     # A compiler finds a split of its own.

@@ -9,14 +9,11 @@ from torch.nn import functional
 Margins = tuple[tuple[int, int], ...]
 
 
-def margins_to_multiple(
-    shape: Sequence[int], multiples: Sequence[int], at_least: Sequence[int] | None = None
-) -> Margins:
-    """Return what brings a spatial `shape` to multiples, split evenly, and to `at_least` voxels."""
+def margins_to_multiple(shape: Sequence[int], multiples: Sequence[int]) -> Margins:
+    """Return what brings a spatial `shape` to the next multiples, split evenly."""
     margins = []
-    for axis, (size, multiple) in enumerate(zip(shape, multiples, strict=True)):
-        wanted = max(size, at_least[axis]) if at_least else size
-        extra = -(-wanted // multiple) * multiple - size
+    for size, multiple in zip(shape, multiples, strict=True):
+        extra = -size % multiple
         margins.append((extra // 2, extra - extra // 2))
     return tuple(margins)
 

@@ -130,7 +130,7 @@ def in_windows(
     return result
 
 
-# To make it waits for whatever a GPU still has to do.
+# Cached: making the map waits for all pending work on the GPU.
 @lru_cache(maxsize=16)
 def _weights(window: tuple[int, int, int], device: torch.device) -> Tensor:
     """Return how much a window's voxels (X, Y, Z) count where windows overlap."""

@@ -2,8 +2,9 @@
 
 from torch import Tensor, nn
 
-from vsuda_cli.networks.anisotropic import check_dims, convolution, instance_norm
+from vsuda_cli.networks.anisotropic import check_dims, convolution
 from vsuda_cli.networks.blur import BlurDown
+from vsuda_cli.networks.instance_norm import InstanceNorm
 
 # From the first layer's channels on, each layer doubles them up to this factor.
 _WIDEST = 8
@@ -18,24 +19,17 @@ class PatchDiscriminator(nn.Module):
     convolutions keep the size, and blur and halve instead, as CUT does.
     """
 
-    def __init__(
-        self,
-        dims: int,
-        base_channels: int = 64,
-        layers: int = 3,
-        antialias: bool = False,
-        in_channels: int = 1,
-    ) -> None:
+    def __init__(self, dims: int, base_channels: int, layers: int, antialias: bool = False) -> None:
         super().__init__()
         check_dims(dims)
         modules: list[nn.Module] = []
-        width = in_channels
+        width = 1
         for layer in range(layers):
             wider = base_channels * min(2**layer, _WIDEST)
             stride = (1, 1) if antialias else (2, 1)
             modules.append(convolution(dims, width, wider, (4, 3), stride, padding=(1, 1)))
             if layer > 0:
-                modules.append(instance_norm(dims, wider))
+                modules.append(InstanceNorm())
             modules.append(nn.LeakyReLU(_LEAK, inplace=True))
             if antialias:
                 modules.append(BlurDown(dims))
@@ -43,7 +37,7 @@ class PatchDiscriminator(nn.Module):
         wider = base_channels * min(2**layers, _WIDEST)
         modules += [
             convolution(dims, width, wider, (4, 3), padding=(1, 1)),
-            instance_norm(dims, wider),
+            InstanceNorm(),
             nn.LeakyReLU(_LEAK, inplace=True),
             convolution(dims, wider, 1, (4, 3), padding=(1, 1)),
         ]

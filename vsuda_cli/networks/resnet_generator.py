@@ -12,11 +12,11 @@ from vsuda_cli.networks.anisotropic import (
     ReflectionPad,
     check_dims,
     convolution,
-    instance_norm,
     transposed_convolution,
 )
 from vsuda_cli.networks.blur import BlurDown, BlurUp
-from vsuda_cli.networks.padding import crop, margins_to_multiple, pad_reflect
+from vsuda_cli.networks.instance_norm import InstanceNorm
+from vsuda_cli.networks.padding import Margins, crop, margins_to_multiple, pad_reflect
 
 # The plane is halved twice and doubled twice.
 _MULTIPLE = 4
@@ -38,26 +38,17 @@ class ResnetGenerator(nn.Module):
     halve and the layers 7 and 11 do nothing, so that a number means the same layer in both.
     """
 
-    def __init__(
-        self,
-        dims: int,
-        base_channels: int = 64,
-        blocks: int = 9,
-        antialias: bool = False,
-        in_channels: int = 1,
-        out_channels: int = 1,
-    ) -> None:
+    def __init__(self, dims: int, base_channels: int, blocks: int, antialias: bool = False) -> None:
         super().__init__()
         check_dims(dims)
         self.dims = dims
-        self.in_channels = in_channels
         self.base_channels = base_channels
         self.blocks = blocks
         wide = 4 * base_channels
         layers: list[nn.Module] = [
             ReflectionPad(dims, (3, 1)),
-            convolution(dims, in_channels, base_channels, (7, 3)),
-            instance_norm(dims, base_channels),
+            convolution(dims, 1, base_channels, (7, 3)),
+            InstanceNorm(),
             nn.ReLU(inplace=True),
         ]
         for channels in (base_channels, 2 * base_channels):
@@ -67,7 +58,7 @@ class ResnetGenerator(nn.Module):
             layers += _double(dims, channels, channels // 2, antialias)
         layers += [
             ReflectionPad(dims, (3, 1)),
-            convolution(dims, base_channels, out_channels, (7, 3)),
+            convolution(dims, base_channels, 1, (7, 3)),
             nn.Tanh(),
         ]
         self.layers = nn.ModuleList(layers)
@@ -80,10 +71,8 @@ class ResnetGenerator(nn.Module):
         self, x: Tensor, layers: Sequence[int]
     ) -> tuple[Tensor, list[Tensor]]:
         """Return the translation and what `encode(x, layers)` returns, in one pass."""
-        self.feature_channels(layers)
-        multiples = (_MULTIPLE, _MULTIPLE, 1)[: self.dims]
-        margins = margins_to_multiple(x.shape[2:], multiples)
-        features, y = self._run(pad_reflect(2 * x - 1, margins), layers, len(self.layers))
+        padded, margins = self._padded(x)
+        features, y = self._run(padded, layers, len(self.layers))
         return (crop(y, margins) + 1) / 2, features
 
     def encode(self, x: Tensor, layers: Sequence[int]) -> list[Tensor]:
@@ -91,29 +80,41 @@ class ResnetGenerator(nn.Module):
 
         Nothing after the last one is computed. Their grids include the padding.
         """
-        self.feature_channels(layers)
-        multiples = (_MULTIPLE, _MULTIPLE, 1)[: self.dims]
-        margins = margins_to_multiple(x.shape[2:], multiples)
-        return self._run(pad_reflect(2 * x - 1, margins), layers, max(layers) + 1)[0]
+        padded, _ = self._padded(x)
+        return self._run(padded, layers, max(layers) + 1)[0]
 
     def feature_channels(self, layers: Sequence[int]) -> list[int]:
         """Return the channel count of each layer; raise ValueError for one past the encoder."""
+        self._check(layers)
         channels = []
         for number in sorted(layers):
-            if not 0 <= number < FIRST_BLOCK + self.blocks:
-                raise ValueError(
-                    f"layer {number} is not in the encoder, whose layers end at "
-                    f"{FIRST_BLOCK + self.blocks - 1} with {self.blocks} residual blocks"
-                )
-            widths = (self.in_channels, self.base_channels)
-            channels.append(
-                widths[min(number, 1)]
-                if number < 4
-                else self.base_channels * min(number // 4, 2) * 2
-            )
+            if number == 0:
+                channels.append(1)
+            elif number < 4:
+                channels.append(self.base_channels)
+            elif number < 8:
+                channels.append(2 * self.base_channels)
+            else:
+                channels.append(4 * self.base_channels)
         return channels
 
+    def _check(self, layers: Sequence[int]) -> None:
+        last = FIRST_BLOCK + self.blocks - 1
+        for number in layers:
+            if not 0 <= number <= last:
+                raise ValueError(
+                    f"layer {number} is not in the encoder, whose layers end at {last} with "
+                    f"{self.blocks} residual blocks"
+                )
+
+    def _padded(self, x: Tensor) -> tuple[Tensor, Margins]:
+        """Return `x` in [-1, 1] with mirrored borders, and how wide these are."""
+        margins = margins_to_multiple(x.shape[2:], (_MULTIPLE, _MULTIPLE, 1)[: self.dims])
+        return pad_reflect(2 * x - 1, margins), margins
+
     def _run(self, x: Tensor, layers: Sequence[int], stop: int) -> tuple[list[Tensor], Tensor]:
+        """Return the outputs of the numbered `layers`, and that of the last one before `stop`."""
+        self._check(layers)
         features = []
         for number in range(stop):
             x = self.layers[number](x)
@@ -132,11 +133,11 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(
             ReflectionPad(dims, (1, 1)),
             convolution(dims, channels, channels, (3, 3)),
-            instance_norm(dims, channels),
+            InstanceNorm(),
             nn.ReLU(inplace=True),
             ReflectionPad(dims, (1, 1)),
             convolution(dims, channels, channels, (3, 3)),
-            instance_norm(dims, channels),
+            InstanceNorm(),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ def _halve(dims: int, in_channels: int, out_channels: int, antialias: bool) -> l
     stride = (1, 1) if antialias else (2, 1)
     return [
         convolution(dims, in_channels, out_channels, (3, 3), stride, padding=(1, 1)),
-        instance_norm(dims, out_channels),
+        InstanceNorm(),
         nn.ReLU(inplace=True),
         BlurDown(dims) if antialias else nn.Identity(),
     ]
@@ -162,4 +163,4 @@ def _double(dims: int, in_channels: int, out_channels: int, antialias: bool) -> 
         ]
     else:
         enlarge = [transposed_convolution(dims, in_channels, out_channels)]
-    return [*enlarge, instance_norm(dims, out_channels), nn.ReLU(inplace=True)]
+    return [*enlarge, InstanceNorm(), nn.ReLU(inplace=True)]

@@ -1,5 +1,6 @@
 """The 2.5D U-Net with supervised attention (Wang et al. 2019; Shapey et al. 2019)."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -30,13 +31,12 @@ class UNet2d5(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 1,
-        class_count: int = 3,
-        channels: Sequence[int] = (16, 32, 48, 64, 80, 96),
-        kernels: Sequence[Size] = ((3, 3, 1), (3, 3, 1), *((3, 3, 3),) * 4),
-        strides: Sequence[Size] = ((2, 2, 1), (2, 2, 1), *((2, 2, 2),) * 3),
-        residual_units: int = 2,
-        dropout: float = 0.1,
+        class_count: int,
+        channels: Sequence[int],
+        kernels: Sequence[Size],
+        strides: Sequence[Size],
+        residual_units: int,
+        dropout: float,
     ) -> None:
         super().__init__()
         if not len(channels) == len(kernels) == len(strides) + 1 or not strides:
@@ -46,14 +46,14 @@ class UNet2d5(nn.Module):
             )
         self.strides = tuple(strides)
         self.total_stride = tuple(
-            int(torch.tensor([stride[axis] for stride in strides]).prod()) for axis in range(3)
+            math.prod(along_axis) for along_axis in zip(*strides, strict=True)
         )
         self.down = nn.ModuleList()
         self.reduce = nn.ModuleList()
         self.enlarge = nn.ModuleList()
         self.attention = nn.ModuleList()
         self.up = nn.ModuleList()
-        width = in_channels
+        width = 1
         for level, stride in enumerate(strides):
             here, below, kernel = channels[level], channels[level + 1], kernels[level]
             is_top = level == 0
@@ -110,16 +110,11 @@ class UNet2d5(nn.Module):
         return targets
 
     def _margins(self, x: Tensor) -> Margins:
-        sizes = x.shape[2:]
-        margins = margins_to_multiple(sizes, self.total_stride)
-        padded = [
-            size + before + after for size, (before, after) in zip(sizes, margins, strict=True)
-        ]
-        if padded == list(self.total_stride):
+        sizes, multiples = x.shape[2:], self.total_stride
+        if all(size <= one for size, one in zip(sizes, multiples, strict=True)):
             # Instance normalisation needs two voxels at the bottom.
-            twice = (2 * self.total_stride[0], *self.total_stride[1:])
-            margins = margins_to_multiple(sizes, self.total_stride, at_least=twice)
-        return margins
+            multiples = (2 * multiples[0], *multiples[1:])
+        return margins_to_multiple(sizes, multiples)
 
 
 class Attention(nn.Module):

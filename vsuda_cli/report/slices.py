@@ -13,6 +13,7 @@ from PIL import Image
 
 from vsuda_cli.images.cropping import to_canonical
 from vsuda_cli.images.ears import sample_evenly
+from vsuda_cli.images.geometry import spacing_of, voxel_mm3
 from vsuda_cli.images.percentiles import tail_percentiles
 from vsuda_cli.report.model import Drawing, Slice, View
 from vsuda_cli.report.viewer import viewer_volumes
@@ -77,10 +78,10 @@ def draw_case(
     Shown as radiologists do: the patient's right is left in axial and coronal slices, anterior is
     left in sagittal ones.
     """
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    voxel_ml = voxel_mm3(affine) / 1000
     guess, canonical_affine = to_canonical(prediction, affine)
     truth = None if reference is None else to_canonical(reference, affine)[0]
-    spacing_mm = np.linalg.norm(canonical_affine[:3, :3], axis=0)
+    spacing_mm = spacing_of(canonical_affine)
     shown = None if scan is None else _Shown.of(to_canonical(scan, affine)[0])
     views: list[View] = []
     volumes = {}

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsuda_cli.errors import VsudaError
+from vsuda_cli.images.geometry import spacing_of
 from vsuda_cli.report.model import Volumes
 
 PACKAGE = "ipyniivue"
@@ -53,7 +54,7 @@ def viewer_volumes(
     along the finest axis until no more than LARGEST_VOLUME are left.
     """
     either = found > 0 if truth is None else (found > 0) | (truth > 0)
-    spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing_mm = spacing_of(affine)
     low, high = _box(either, spacing_mm)
     steps = np.ones(3, dtype=int)
     while np.prod(-(-(high - low) // steps)) > LARGEST_VOLUME:

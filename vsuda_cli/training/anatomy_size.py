@@ -1,8 +1,8 @@
 """Anatomy in unlabelled crops: as large as in labelled ones, and where it lies there.
 
 A network that is not sure of a small structure's outline guesses it too large, and one that learns
-from such guesses larger still; or it takes the like of it for it. But how large anatomy is, and in
-which part of a crop, other subjects tell.
+from such guesses larger still; or it mistakes something similar for it. Other subjects tell how
+large anatomy is and where in a crop it lies.
 """
 
 from collections.abc import Sequence
@@ -57,7 +57,7 @@ def with_sized_anatomy(
 
 
 def _threshold(probabilities: Sequence[Tensor], voxels: float) -> float:
-    """Return the probability that so many of all voxels reach, and are more than 0."""
+    """Return the probability that the `voxels` most probable voxels reach; always above 0."""
     every = torch.cat([probability.flatten() for probability in probabilities])
     count = min(max(1, round(voxels)), len(every))
     return max(float(every.topk(count).values[-1]), torch.finfo(every.dtype).tiny)

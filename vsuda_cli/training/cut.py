@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vsuda_cli.config import TranslationSettings
-from vsuda_cli.networks.patch_sampler import PatchSampler, draw_positions
+from vsuda_cli.networks.patch_projector import PatchProjector, draw_positions
 from vsuda_cli.training import ranks
 from vsuda_cli.training.gan_losses import discriminator_loss, judged
 from vsuda_cli.training.image_pool import ImagePool
@@ -65,8 +65,9 @@ class Cut:
         channels = generator.feature_channels(settings.nce_layers)
         self.generator = initialised(generator, start, device, settings)
         self.discriminator = initialised(build_discriminator(settings), start, device, settings)
-        sampler = PatchSampler(channels, settings.nce_width)
-        self.patch_sampler = initialised(sampler, start, device, settings)
+        projector = PatchProjector(channels, settings.nce_width)
+        # CUT's own name for it, which saved weights have.
+        self.patch_sampler = initialised(projector, start, device, settings)
         learners = [*self.generator.parameters(), *self.patch_sampler.parameters()]
         rate, betas = settings.learning_rate, settings.betas
         self._generator_optimiser = adam(learners, device, lr=rate, betas=betas)
@@ -187,7 +188,7 @@ class Cut:
                 scores = side_by_side(self.discriminator, target, shown)
                 loss = discriminator_loss(*scores)
             found.append(backward({"discriminator": loss}, len(pairs)))
-        step(self._discriminator_optimiser, self.discriminator, self._settings.gradient_clip)
+        step(self._discriminator_optimiser, self._settings.gradient_clip)
         return mean_losses(found)["discriminator"]
 
     def generator_losses(
@@ -210,13 +211,12 @@ class Cut:
         }
 
     def zero_grad(self) -> None:
-        """Forget the generator's and the patch sampler's gradients."""
+        """Forget the gradients of the generator and the patch projector."""
         self._generator_optimiser.zero_grad(set_to_none=True)
 
     def step(self) -> None:
-        """Take a step of the generator and the patch sampler."""
-        both = torch.nn.ModuleList([self.generator, self.patch_sampler])
-        step(self._generator_optimiser, both, self._settings.gradient_clip)
+        """Take a step of the generator and the patch projector."""
+        step(self._generator_optimiser, self._settings.gradient_clip)
 
     def _contrast(self, translated: Translated, draws: dict[str, Tensor]) -> Tensor:
         """Return the contrastive loss, averaged over pseudo-images and translated targets."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.networks.unet2d5 import UNet2d5
-from vsuda_cli.training import randomness, ranks
+from vsuda_cli.training import ranks
 from vsuda_cli.training.augmentation import augment_intensity, mirror_some
 from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.cut import Cut
@@ -21,7 +21,7 @@ from vsuda_cli.training.optimising import (
 )
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import Segmentation, polynomial_rate, vary_intensity
-from vsuda_cli.training.segmentation_loss import SegmentationLoss, counted_cross_entropy
+from vsuda_cli.training.segmentation_loss import counted_cross_entropy, segmentation_losses
 from vsuda_cli.training.segmenter import predict_classes
 from vsuda_cli.training.step_graph import StepGraph
 from vsuda_cli.training.translation import as_slices, translate_stack
@@ -52,7 +52,6 @@ class CutSeg:
         self._teacher = teacher
         if teacher is not None:
             made_fast(teacher.requires_grad_(False).eval(), settings)
-        self._loss = SegmentationLoss(settings.unet.attention_weight)
         self._slices = torch.Generator().manual_seed(settings.seed)
         self._intensities = torch.Generator(device).manual_seed(settings.seed)
         self._step = StepGraph(self._learn, settings, device, [self._intensities])
@@ -94,7 +93,7 @@ class CutSeg:
             losses |= self._segmentation_losses(part)
             losses |= self._target_losses(part["target"], part.get("target_label"))
             found.append(backward(losses, len(parts)))
-        step(self.segmentation.optimiser, self.segmentation.network, self._settings.gradient_clip)
+        step(self.segmentation.optimiser, self._settings.gradient_clip)
         self.cut.step()
         return {**mean_losses(found), "discriminator": discriminator}
 
@@ -117,7 +116,9 @@ class CutSeg:
             if self._settings.mirror_share > 0:
                 share = self._settings.mirror_share
                 shown, labels = mirror_some(shown, labels, share, self._intensities)
-            losses = self._loss(network, shown, labels)
+            losses = segmentation_losses(
+                network, shown, labels, self._settings.unet.attention_weight
+            )
         weight = self._settings.segmentation_weight
         return {name: weight * loss for name, loss in losses.items()}
 
@@ -177,12 +178,11 @@ class CutSeg:
         return [*self.segmentation.streams(), self._intensities]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return both objectives and the random streams."""
+        """Return both objectives and the choice of slices."""
         return {
             "segmentation": self.segmentation.state_dict(),
             "cut": self.cut.state_dict(),
             "slices": self._slices.get_state(),
-            "intensities": self._intensities.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -190,7 +190,6 @@ class CutSeg:
         self.segmentation.load_state_dict(state["segmentation"])
         self.cut.load_state_dict(state["cut"])
         self._slices.set_state(state["slices"])
-        randomness.go_on(self._intensities, state["intensities"])
 
     def models_for_inference(self) -> dict[str, torch.nn.Module]:
         """Return the segmenter, and the networks of CUT."""

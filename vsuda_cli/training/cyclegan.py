@@ -95,7 +95,7 @@ class CycleGan:
                 losses["guide"] = self.guide.loss(self.to_target, stack, labels)
             found.append(backward(losses, len(parts)))
             fakes.append((fake_target.detach(), fake_source.detach()))
-        step(self._generator_optimiser, self._generators, self._settings.gradient_clip)
+        step(self._generator_optimiser, self._settings.gradient_clip)
 
         judged_parts = []
         self._judge_optimiser.zero_grad(set_to_none=True)
@@ -107,7 +107,7 @@ class CycleGan:
             )
             losses = self._judge_losses(part, *shown)
             judged_parts.append(backward(losses, len(parts)))
-        step(self._judge_optimiser, self._judges, self._settings.gradient_clip)
+        step(self._judge_optimiser, self._settings.gradient_clip)
         return mean_losses(found) | mean_losses(judged_parts)
 
     def _judge_losses(

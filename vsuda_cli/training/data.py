@@ -39,7 +39,7 @@ class Item:
     """One preprocessed volume: image (1, X, Y, Z) in [0, 1], label (X, Y, Z) uint8 or None.
 
     guess: where the label is what a model is sure of, its probabilities (class, X, Y, Z).
-    affine: voxel index to RAS mm of the scan that it was cut out of, of one that was loaded.
+    affine: of a loaded item, voxel index to the RAS mm of the scan it was cut from.
     """
 
     case: str

@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -43,7 +44,7 @@ class Objective(Protocol):
         """Return the generators that differ between processes, each with a share of the batch."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that a bit-identical continuation needs."""
+        """Return everything that a bit-identical continuation needs, but for the `streams`."""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
@@ -107,26 +108,24 @@ def fit(
     return run.weights(loop.best_epoch or settings.epochs)
 
 
+@dataclass
 class _Loop:
     """The state of a run: where it stands and what it has logged."""
 
-    def __init__(
-        self,
-        run: Run,
-        objective: Objective,
-        batches: Batches,
-        settings: config.Training,
-        validate: Validate,
-        metadata: dict[str, Any],
-        metric: tuple[str, bool],
-        watcher: Watcher,
-    ) -> None:
-        self.run, self.objective, self.batches, self.settings = run, objective, batches, settings
-        self.validate, self.metric = validate, metric
-        self.metadata, self.watcher = metadata, watcher
-        self.journal = Journal(run)
-        patches_a_step = settings.batch_size * settings.accumulate * ranks.count()
-        self.steps = settings.steps_per_epoch or math.ceil(batches.cases() / patches_a_step)
+    run: Run
+    objective: Objective
+    batches: Batches
+    settings: config.Training
+    validate: Validate
+    metadata: dict[str, Any]
+    metric: tuple[str, bool]
+    watcher: Watcher
+
+    def __post_init__(self) -> None:
+        self.journal = Journal(self.run)
+        chosen = self.settings
+        patches_a_step = chosen.batch_size * chosen.accumulate * ranks.count()
+        self.steps = chosen.steps_per_epoch or math.ceil(self.batches.cases() / patches_a_step)
         self.epoch, self.step = 0, 0
         self.sums: dict[str, float] = {}
         self.best_epoch, self.best_value = 0, math.nan
@@ -168,7 +167,8 @@ class _Loop:
     def _refuse_broken(self) -> None:
         """Raise VsudaError before anything is saved that cannot be continued.
 
-        Gradients of a finite loss may be none: the next step's loss would tell, or nobody.
+        A finite loss can have gradients that are not finite; after the last step nothing else
+        would notice.
         """
         name = checkpoint.not_finite(self.objective.state_dict())
         if name is not None:

@@ -31,10 +31,7 @@ class Guide:
         stack: source volumes (B, 1, X, Y, Z) in [0, 1]; labels: (B, X, Y, Z).
         """
         with autocast(self._device, self._settings.mixed_precision):
-            if generator.dims == 3:
-                pseudo = generator(stack)
-            else:
-                pseudo = translate_stack(generator, stack, self._settings.slice_chunk)
+            pseudo = translate_stack(generator, stack, self._settings.slice_chunk)
             logits: Tensor = self._segmenter(pseudo)
         loss = dice_and_cross_entropy(logits.float(), labels.long())
         return self._settings.guide_weight * loss

@@ -67,7 +67,7 @@ def sides_of(volume: Tensor) -> Tensor:
 
 
 def largest_component(mask: Tensor) -> Tensor:
-    """Return the mask of a mask's largest component, nothing of an empty one."""
+    """Return a mask's largest component; empty if the mask is."""
     numbered, parts = find_components(mask.cpu().numpy(), np.eye(4), 26)
     largest = numbered == parts[0].number if parts else numbered > 0
     return torch.from_numpy(largest).to(mask.device)
@@ -92,7 +92,7 @@ def is_one_of(label: Tensor, values: Sequence[int]) -> Tensor:
 
 
 def anatomy_centre(label: Tensor, lesions: Sequence[int]) -> Tensor:
-    """Return the centre of the anatomy (3,) in voxels, or of a crop without labels of it."""
+    """Return the centre of the anatomy (3,) in voxels, or the crop's middle if it has none."""
     anatomy = ~is_one_of(label, [0, IGNORED, *lesions])
     if anatomy.any():
         return anatomy.nonzero().float().mean(dim=0).cpu()

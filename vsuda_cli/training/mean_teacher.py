@@ -24,9 +24,10 @@ class MeanTeacher(Segmentation):
     real target images that student and teacher see with different random intensities.
     """
 
+    _settings: MeanTeacherSettings
+
     def __init__(self, settings: MeanTeacherSettings, device: torch.device) -> None:
         super().__init__(settings, device)
-        self._mt = settings
         # On the device, for a recorded step to read.
         self._weight = torch.zeros((), device=device)
         self._ema_limit = settings.ema_decay_start
@@ -35,18 +36,18 @@ class MeanTeacher(Segmentation):
 
     def start_from_student(self) -> None:
         """Make the teacher equal to the student, also after initial weights were loaded."""
-        self.teacher = made_fast(_frozen_copy(self.network), self._mt)
+        self.teacher = made_fast(_frozen_copy(self.network), self._settings)
 
     def set_epoch(self, epoch: int) -> dict[str, float]:
         """Set the learning rate, the consistency weight's ramp and the EMA's largest decay."""
-        rates = super().set_epoch(epoch)
-        ramp_epochs = self._mt.consistency_ramp * self._mt.epochs
+        rates, chosen = super().set_epoch(epoch), self._settings
+        ramp_epochs = chosen.consistency_ramp * chosen.epochs
         progress = epoch / ramp_epochs if ramp_epochs > 0 else 1.0
-        weight = self._mt.consistency_weight * ramp(progress)
+        weight = chosen.consistency_weight * ramp(progress)
         self._weight.fill_(weight)
         # A short memory while the student still changes fast, a long one afterwards.
         ramping = progress < 1
-        self._ema_limit = self._mt.ema_decay_start if ramping else self._mt.ema_decay_end
+        self._ema_limit = chosen.ema_decay_start if ramping else chosen.ema_decay_end
         return {**rates, "consistency_weight": weight}
 
     def update(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -61,7 +62,7 @@ class MeanTeacher(Segmentation):
         return found
 
     def _shown(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
-        shown, ranges = super()._shown(part), self._mt.augmentation
+        shown, ranges = super()._shown(part), self._settings.augmentation
         for who in ("student", "teacher"):
             shown[who] = augment_intensity(part["unlabelled"], ranges, self._generator)
         if "unlabelled_label" in part:
@@ -69,8 +70,8 @@ class MeanTeacher(Segmentation):
         return shown
 
     def _losses(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
-        with autocast(self._device, self._mt.mixed_precision):
-            losses = self._loss(self.network, part["images"], part["labels"])
+        with autocast(self._device, self._settings.mixed_precision):
+            losses = super()._losses(part)
             logits = self.network(part["student"]).float()
             with torch.no_grad():
                 teacher = self._opinion(part["teacher"])
@@ -81,7 +82,7 @@ class MeanTeacher(Segmentation):
 
     def _opinion(self, images: Tensor) -> Tensor:
         """Return the teacher's probabilities, of the left-right mirrored images if so set."""
-        mirrored = self._mt.mirror_consistency
+        mirrored = self._settings.mirror_consistency
         logits: Tensor = self.teacher(images.flip(2) if mirrored else images)
         probabilities = logits.float().softmax(dim=1)
         return probabilities.flip(2) if mirrored else probabilities
@@ -98,7 +99,7 @@ class MeanTeacher(Segmentation):
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Return student, teacher, optimiser, generator and the number of updates."""
+        """Return student, teacher, optimiser and the number of updates."""
         own = {"teacher": self.teacher.state_dict(), "updates": self._updates}
         return {**super().state_dict(), **own}
 

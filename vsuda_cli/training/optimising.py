@@ -65,10 +65,12 @@ def mean_losses(parts: Sequence[Losses]) -> Losses:
     return {name: torch.stack([part[name] for part in parts]).mean() for name in parts[0]}
 
 
-def step(optimiser: torch.optim.Optimizer, clipped: torch.nn.Module, largest_norm: float) -> None:
-    """Take one step on gradients averaged over the processes; `clipped` is limited to a norm."""
-    ranks.average_gradients(value for group in optimiser.param_groups for value in group["params"])
-    clip_gradients(clipped, largest_norm)
+def step(optimiser: torch.optim.Optimizer, largest_norm: float) -> None:
+    """Take one step on gradients averaged over the processes, scaled down to a norm; 0: as is."""
+    parameters = [value for group in optimiser.param_groups for value in group["params"]]
+    ranks.average_gradients(parameters)
+    if largest_norm > 0:
+        torch.nn.utils.clip_grad_norm_(parameters, largest_norm)
     optimiser.step()
 
 
@@ -79,9 +81,3 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
             group["lr"].fill_(rate)
         else:
             group["lr"] = rate
-
-
-def clip_gradients(network: torch.nn.Module, largest_norm: float) -> None:
-    """Scale gradients down to a norm; 0 leaves them as they are."""
-    if largest_norm > 0:
-        torch.nn.utils.clip_grad_norm_(network.parameters(), largest_norm)

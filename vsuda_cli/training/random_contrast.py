@@ -18,7 +18,7 @@ from vsuda_cli.networks.contrast_curve import (
 from vsuda_cli.training.contrast_prior import CurvePrior, anchored
 
 # Random heights of a curve.
-CURVE_POINTS = 6
+RANDOM_POINTS = 6
 # A structure's own texture is drawn at up to this strength, or inverted: what enhances least in one
 # contrast may be the brightest, fluid-filled part in another.
 TEXTURE = 2.0
@@ -90,7 +90,7 @@ def random_curve(
     varied = []
     for image in images:
         chosen, distance = torch.rand(2, generator=generator, device=device)
-        coarse = torch.rand(CURVE_POINTS, generator=generator, device=device)
+        coarse = torch.rand(RANDOM_POINTS, generator=generator, device=device)
         heights = as_fine(coarse)
         if prior.around is not None:
             heights = torch.lerp(as_fine(prior.around), heights, prior.distance * distance)

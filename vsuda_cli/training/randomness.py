@@ -34,7 +34,7 @@ def state(streams: Sequence[torch.Generator], device: torch.device) -> list[Tens
     return [ranks.gathered(one[None]) for one in states]
 
 
-def go_on(stream: torch.Generator, state: Tensor) -> bool:
+def _go_on(stream: torch.Generator, state: Tensor) -> bool:
     """Continue a stream where `state` was taken and return True.
 
     One of a CPU cannot go on as one of a GPU, nor the other way round: it stays at its seed.
@@ -50,7 +50,7 @@ def restore(states: list[Tensor], streams: Sequence[torch.Generator], device: to
     # Copied: torch reads a generator's state from the start of its memory, whatever the row.
     torch_state, *others = [one[ranks.own()].clone() for one in states]
     torch.set_rng_state(torch_state)
-    anew = [stream for stream, one in zip(streams, others, strict=False) if not go_on(stream, one)]
+    anew = [stream for stream, one in zip(streams, others, strict=False) if not _go_on(stream, one)]
     if anew:
         logger.warning("this run began on another kind of device: random numbers there start anew")
     for stream in anew:

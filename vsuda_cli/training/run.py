@@ -1,11 +1,9 @@
-"""A run's folder: settings, provenance, metrics, samples, checkpoints, and which one is best."""
+"""A run's folder: what lies in it, who may write there, and which checkpoint is best."""
 
 import fcntl
 import json
 import os
-import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -13,13 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-import torch
 
-from vsuda_cli import __version__, config, resolving
+from vsuda_cli import config, resolving
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 from vsuda_cli.io.atomic import PARTIAL_SUFFIX
-from vsuda_cli.training import checkpoint, ranks
 
 RUN_FILES = (
     "config.toml",
@@ -183,54 +179,6 @@ def remove_partial_files(run: Run) -> None:
             path.unlink(missing_ok=True)
 
 
-def check_same(run: Run, settings: config.Training, provenance: dict[str, Any]) -> None:
-    """Raise VsudaError naming the first difference if a run was started in another way."""
-    old = read_provenance(run.folder)
-    remedy = "give the same settings and data, or start another run"
-    # Runs of before there were several processes do not name their number.
-    for what, key in (("command", "command"), ("number of processes", "processes")):
-        was = old.get(key, 1)
-        if was != provenance[key]:
-            text = f"was started with another {what}: {was} -> {provenance[key]}"
-            raise VsudaError(run.folder, text, remedy)
-    old_settings = resolving.to_dict(
-        resolving.from_dict(type(settings), _toml(run.config), run.config)
-    )
-    # What helps where a step cannot be recorded; losses differ by rounding at most.
-    new_settings = {**resolving.to_dict(settings), "cuda_graph": old_settings["cuda_graph"]}
-    changed = resolving.differences(old_settings, new_settings)
-    if changed:
-        raise VsudaError(run.folder, f"was started with other settings: {changed[0]}", remedy)
-    digests, now = old.get("data", {}), provenance["data"]
-    for name in sorted({*digests, *now}):
-        # An input that is not given has no digest; runs of before it existed do not name it.
-        if digests.get(name, "") != now.get(name, ""):
-            raise VsudaError(run.folder, f"was started with other data: {name} differs", remedy)
-
-
-def describe(command: str, data: dict[str, str], device: torch.device, seed: int) -> dict[str, Any]:
-    """Return a run's provenance; `data` maps each input to the digest of its files."""
-    return {
-        "command": command,
-        "arguments": sys.argv[1:],
-        "data": data,
-        "seed": seed,
-        "device": str(device),
-        "processes": ranks.count(),
-        "versions": {
-            "vsuda": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-        },
-    }
-
-
-def record_validation(run: Run, cases: list[str]) -> None:
-    """Add the cases kept for validation to a run's provenance."""
-    provenance = {**read_provenance(run.folder), "validation": cases}
-    atomic.write_text(run.provenance, json.dumps(provenance, indent=1) + "\n")
-
-
 def read_provenance(folder: Path) -> dict[str, Any]:
     """Return a run's provenance; raises VsudaError if the folder is no run."""
     path = Run(folder).provenance
@@ -273,11 +221,6 @@ def choose_weights(folder: Path, wanted: str) -> tuple[int, Path]:
     return epoch, run.weights(epoch)
 
 
-def metadata_of(weights: Path) -> dict[str, Any]:
-    """Return what a weights file says about itself: kind, settings, epoch."""
-    return checkpoint.load_metadata(weights)
-
-
 def _remove_run_files(run: Run) -> None:
     # The settings first: see `_was_killed_while_removed`.
     for name in RUN_FILES:
@@ -294,12 +237,3 @@ def _remove_run_files(run: Run) -> None:
 def _is_there(run: Run) -> bool:
     """Tell whether a folder holds a run, or what is left of one."""
     return run.exists() or (run.folder.is_dir() and _was_killed_while_removed(run))
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise VsudaError(path, f"cannot be read ({error})", "start another run") from error

@@ -5,9 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vsuda_cli.config import SegmenterSettings
+from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.networks.contrast_curve import hide_structures, smooth_in_plane
-from vsuda_cli.training import randomness
 from vsuda_cli.training.augmentation import (
     augment_intensity,
     mirror_some,
@@ -28,7 +27,7 @@ from vsuda_cli.training.optimising import (
 )
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.random_contrast import draw_structures, random_contrast
-from vsuda_cli.training.segmentation_loss import SegmentationLoss
+from vsuda_cli.training.segmentation_loss import segmentation_losses
 from vsuda_cli.training.segmenter import build_unet, predict_classes
 from vsuda_cli.training.step_graph import StepGraph
 
@@ -36,13 +35,12 @@ from vsuda_cli.training.step_graph import StepGraph
 class Segmentation:
     """The objective of `seg-train`."""
 
-    def __init__(self, settings: SegmenterSettings, device: torch.device) -> None:
+    def __init__(self, settings: SegmentationSettings, device: torch.device) -> None:
         torch.manual_seed(settings.seed)
         self._settings = settings
         self._device = device
         network = build_unet(settings.unet, len(settings.classes) + 1)
         self.network = made_fast(network.to(device), settings)
-        self._loss = SegmentationLoss(settings.unet.attention_weight)
         self.optimiser = adam(
             self.network.parameters(),
             device,
@@ -77,12 +75,13 @@ class Segmentation:
         self.optimiser.zero_grad(set_to_none=True)
         parts = parts_of(batch, self._settings.accumulate)
         found = [backward(self._losses(part), len(parts)) for part in parts]
-        step(self.optimiser, self.network, self._settings.gradient_clip)
+        step(self.optimiser, self._settings.gradient_clip)
         return mean_losses(found)
 
     def _losses(self, part: dict[str, Tensor]) -> dict[str, Tensor]:
         with autocast(self._device, self._settings.mixed_precision):
-            return self._loss(self.network, part["images"], part["labels"])
+            weight = self._settings.unet.attention_weight
+            return segmentation_losses(self.network, part["images"], part["labels"], weight)
 
     def augmented(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the labelled images with random intensities, and their labels.
@@ -145,18 +144,16 @@ class Segmentation:
         return [self._generator]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return network, optimiser and generator."""
+        """Return network and optimiser."""
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
-            "generator": self._generator.get_state(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue exactly where `state_dict` was taken."""
         self.network.load_state_dict(state["network"])
         load_optimiser(self.optimiser, state["optimiser"])
-        randomness.go_on(self._generator, state["generator"])
 
     def models_for_inference(self) -> dict[str, torch.nn.Module]:
         """Return the segmenter."""
@@ -166,7 +163,7 @@ class Segmentation:
 def vary_intensity(
     images: Tensor,
     labels: Tensor,
-    settings: SegmenterSettings,
+    settings: SegmentationSettings,
     generator: torch.Generator,
     contrast: CurvePrior,
 ) -> Tensor:
@@ -190,6 +187,6 @@ def vary_intensity(
     return augment_intensity(images, settings.augmentation, generator)
 
 
-def polynomial_rate(settings: SegmenterSettings, epoch: int) -> float:
+def polynomial_rate(settings: SegmentationSettings, epoch: int) -> float:
     """Return the learning rate of an epoch: lr (1 - epoch / epochs)^power."""
     return float(settings.learning_rate * (1 - epoch / settings.epochs) ** settings.decay_power)

@@ -10,34 +10,28 @@ from vsuda_cli.training import ranks
 from vsuda_cli.training.dice import soft_dice_loss
 
 
-class SegmentationLoss:
-    """Dice + cross-entropy on the output, Dice on the attention maps; ignored voxels count nowhere.
+def segmentation_losses(
+    network: UNet2d5, images: Tensor, labels: Tensor, attention_weight: float
+) -> dict[str, Tensor]:
+    """Return `segmentation`, Dice + cross-entropy of the output, and `attention`, Dice of the maps.
 
     After Wang et al. 2019: every attention map is held against the max-pooled foreground mask, so
-    label 2 is no target value of 2.
+    label 2 is no target value of 2. images: (B, 1, X, Y, Z); labels: (B, X, Y, Z) class indices, or
+    255 for voxels that count nowhere.
     """
-
-    def __init__(self, attention_weight: float) -> None:
-        self._attention_weight = attention_weight
-
-    def __call__(self, network: UNet2d5, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """Return `segmentation` and `attention` losses.
-
-        images: (B, 1, X, Y, Z); labels: (B, X, Y, Z) class indices, or 255 for ignored voxels.
-        """
-        logits, maps = network.forward_with_attention(images)
-        foreground = (labels > 0) & (labels != IGNORED)
-        targets = network.attention_targets(foreground[:, None].float())
-        unknown = network.attention_targets((labels == IGNORED)[:, None].float())
-        attention = []
-        for found, wanted, hidden in zip(maps, targets, unknown, strict=True):
-            # A coarse voxel counts where there is foreground in it, or all of it is known.
-            counted = torch.maximum(wanted, 1 - hidden)
-            attention.append(soft_dice_loss(found.float() * counted, wanted))
-        return {
-            "segmentation": dice_and_cross_entropy(logits.float(), labels.long()),
-            "attention": self._attention_weight * torch.stack(attention).mean(),
-        }
+    logits, maps = network.forward_with_attention(images)
+    foreground = (labels > 0) & (labels != IGNORED)
+    targets = network.attention_targets(foreground[:, None].float())
+    unknown = network.attention_targets((labels == IGNORED)[:, None].float())
+    attention = []
+    for found, wanted, hidden in zip(maps, targets, unknown, strict=True):
+        # A coarse voxel counts where there is foreground in it, or all of it is known.
+        counted = torch.maximum(wanted, 1 - hidden)
+        attention.append(soft_dice_loss(found.float() * counted, wanted))
+    return {
+        "segmentation": dice_and_cross_entropy(logits.float(), labels.long()),
+        "attention": attention_weight * torch.stack(attention).mean(),
+    }
 
 
 def dice_and_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

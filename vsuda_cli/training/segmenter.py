@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vsuda_cli.config import SegmenterSettings, UNet
+from vsuda_cli.config import SegmentationSettings, UNet
 from vsuda_cli.networks.passes import in_windows
 from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.data import Item, label_of
@@ -19,7 +19,6 @@ VALIDATION_METRIC = ("validation_dice", True)
 def build_unet(settings: UNet, class_count: int) -> UNet2d5:
     """Return the segmentation network; `class_count` includes the background."""
     return UNet2d5(
-        in_channels=1,
         class_count=class_count,
         channels=settings.channels,
         kernels=settings.kernels,
@@ -55,10 +54,11 @@ def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> T
 
 @torch.no_grad()
 def validation_dice(
-    network: UNet2d5, items: list[Item], settings: SegmenterSettings, device: torch.device
+    network: UNet2d5, items: list[Item], settings: SegmentationSettings, device: torch.device
 ) -> dict[str, float]:
-    """Return the Dice of each class, and `validation_dice`, their mean, as `predict` segments.
+    """Return the Dice of each class, and `validation_dice`, their mean.
 
+    Images go through in windows as in `predict`, which alone applies `exclude_by_intensity`.
     Voxels are counted over all crops of a subject, then Dice is averaged over subjects; a class
     that a subject lacks and that is not predicted there counts as 1.
     """
@@ -81,7 +81,7 @@ def validation_dice(
 
 
 def _overlap(
-    network: UNet2d5, item: Item, settings: SegmenterSettings, device: torch.device
+    network: UNet2d5, item: Item, settings: SegmentationSettings, device: torch.device
 ) -> Tensor:
     """Return for each class (class, 2) how many voxels are right, and how many found plus there."""
     softmax = partial(class_probabilities, network, device)

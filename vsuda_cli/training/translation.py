@@ -1,7 +1,5 @@
 """What CycleGAN and CUT share: networks from settings, schedule, whole volumes, validation."""
 
-from typing import TypeVar
-
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
@@ -13,14 +11,13 @@ from vsuda_cli.networks.initialisation import initialise_normal
 from vsuda_cli.networks.patch_discriminator import PatchDiscriminator, smallest_plane
 from vsuda_cli.networks.resnet_generator import FIRST_BLOCK, ResnetGenerator
 from vsuda_cli.training.data import Item
-from vsuda_cli.training.precision import autocast, made_fast
+from vsuda_cli.training.precision import Network, autocast, made_fast
 from vsuda_cli.training.translation_metric import sliced_wasserstein
 
 VALIDATION_METRIC = ("validation_distance", False)
 # Slices that a 2D generator translates at once.
 SLICES_AT_ONCE = 8
 
-Network = TypeVar("Network", bound=torch.nn.Module)
 TranslationNetwork = ResnetGenerator | ContrastCurve
 
 
@@ -111,14 +108,8 @@ def translate_volume(generator: TranslationNetwork, image: Tensor, device: torch
 
     The generator has neither dropout nor running statistics, so its mode does not matter.
     """
-    image = image.to(device)
     with torch.no_grad(), autocast(device):
-        if generator.dims == 3:
-            volume: Tensor = generator(image[None])[0]
-            return volume.float()
-        slices = image.permute(3, 0, 1, 2)
-        chunks = [generator(chunk) for chunk in slices.split(SLICES_AT_ONCE)]
-        return torch.cat(chunks).permute(1, 2, 3, 0).float()
+        return translate_stack(generator, image[None].to(device), SLICES_AT_ONCE)[0].float()
 
 
 def as_slices(stack: Tensor) -> Tensor:
@@ -126,13 +117,16 @@ def as_slices(stack: Tensor) -> Tensor:
     return stack.permute(0, 4, 1, 2, 3).flatten(0, 1)
 
 
-def translate_stack(generator: ResnetGenerator, stack: Tensor, chunk: int) -> Tensor:
-    """Translate a stack (B, 1, X, Y, Z) slice by slice with a 2D generator.
+def translate_stack(generator: TranslationNetwork, stack: Tensor, chunk: int) -> Tensor:
+    """Translate a stack (B, 1, X, Y, Z), as a whole or, with a 2D network, slice by slice.
 
     While gradients are wanted, activations of `chunk` slices at once are recomputed in the backward
     pass instead of being kept, so that a whole region of interest fits in memory. A stack of one
     chunk keeps them: recomputing all at once would need as much.
     """
+    if generator.dims == 3:
+        volume: Tensor = generator(stack)
+        return volume
     translated: list[Tensor] = []
     chunks = as_slices(stack).split(chunk)
     for slices in chunks:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vsuda_cli.networks.patch_sampler import PatchSampler, draw_positions
+from vsuda_cli.networks.patch_projector import PatchProjector, draw_positions
 
 # Of the feature maps below.
 VOXELS = (42, 24)
@@ -24,14 +24,14 @@ def feature_maps(batch: int = 2) -> list[torch.Tensor]:
 def test_vectors_have_unit_length_and_the_projection_width() -> None:
     features = feature_maps()
     positions = draw_positions(VOXELS, 16, generator())
-    vectors = PatchSampler([3, 5], width=8)(features, positions)
+    vectors = PatchProjector([3, 5], width=8)(features, positions)
     assert [v.shape for v in vectors] == [(2, 16, 8), (2, 16, 8)]
     for v in vectors:
         assert torch.allclose(v.norm(dim=-1), torch.ones(2, 16), atol=1e-5)
 
 
-def test_default_is_two_layers_of_256() -> None:
-    shapes = [tuple(p.shape) for p in PatchSampler([3, 5]).parameters()]
+def test_each_map_has_two_layers() -> None:
+    shapes = [tuple(p.shape) for p in PatchProjector([3, 5], width=256).parameters()]
     assert shapes == [
         *((256, 3), (256,), (256, 256), (256,)),
         *((256, 5), (256,), (256, 256), (256,)),
@@ -41,10 +41,10 @@ def test_default_is_two_layers_of_256() -> None:
 def test_a_vector_is_the_projection_of_its_own_voxel() -> None:
     features = feature_maps()
     positions = draw_positions(VOXELS, 5, generator())
-    sampler = PatchSampler([3, 5], width=8)
-    vectors = sampler(features, positions)
+    projector = PatchProjector([3, 5], width=8)
+    vectors = projector(features, positions)
     for level, (feature, where) in enumerate(zip(features, positions, strict=True)):
-        first, _, second = sampler.projections[level]
+        first, _, second = projector.projections[level]
         for image in range(2):
             for patch, flat in enumerate(where.tolist()):
                 place = torch.unravel_index(torch.tensor(flat), feature.shape[2:])
@@ -78,26 +78,26 @@ def test_positions_do_not_depend_on_global_randomness() -> None:
 def test_same_input_same_vectors_and_images_do_not_mix() -> None:
     features = feature_maps()
     positions = draw_positions(VOXELS, 6, generator())
-    sampler = PatchSampler([3, 5], width=8)
-    together = sampler(features, positions)
+    projector = PatchProjector([3, 5], width=8)
+    together = projector(features, positions)
     assert all(
-        torch.equal(a, b) for a, b in zip(together, sampler(features, positions), strict=True)
+        torch.equal(a, b) for a, b in zip(together, projector(features, positions), strict=True)
     )
-    alone = sampler([f[1:] for f in features], positions)
+    alone = projector([f[1:] for f in features], positions)
     for a, b in zip(together, alone, strict=True):
         torch.testing.assert_close(a[1:], b)
 
 
 def test_zero_features_have_finite_gradients() -> None:
-    sampler = PatchSampler([3], width=4)
-    for parameter in sampler.parameters():
+    projector = PatchProjector([3], width=4)
+    for parameter in projector.parameters():
         torch.nn.init.zeros_(parameter)
     feature = torch.zeros(1, 3, 2, 2, requires_grad=True)
-    sampler([feature], [torch.arange(4)])[0].sum().backward()
+    projector([feature], [torch.arange(4)])[0].sum().backward()
     assert torch.isfinite(feature.grad).all()
 
 
 def test_a_missing_level_is_an_error() -> None:
     features = feature_maps()
     with pytest.raises(ValueError, match="zip"):
-        PatchSampler([3])(features, draw_positions(VOXELS, 2, generator()))
+        PatchProjector([3], width=4)(features, draw_positions(VOXELS, 2, generator()))

@@ -10,14 +10,14 @@ from torch.nn import functional
 _EPSILON = 1e-7
 
 
-class PatchSampler(nn.Module):
+class PatchProjector(nn.Module):
     """One two-layer perceptron for each feature map, ending on the unit sphere.
 
     The perceptrons are made at once from the known channel counts, so that saved weights always
     have the same names and shapes.
     """
 
-    def __init__(self, channels: Sequence[int], width: int = 256) -> None:
+    def __init__(self, channels: Sequence[int], width: int) -> None:
         super().__init__()
         self.projections = nn.ModuleList(
             nn.Sequential(nn.Linear(count, width), nn.ReLU(inplace=True), nn.Linear(width, width))
