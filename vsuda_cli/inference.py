@@ -43,6 +43,8 @@ class Loaded:
     epoch: int
     # Whether the run was trained on crops of single ears.
     crops: bool
+    # The tag of the images that it learnt to segment, if they had one.
+    tag: str | None = None
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,8 @@ def load_network(folder: Path, wanted: str, device: torch.device) -> Loaded:
     network = build_unet(settings.unet, len(settings.classes) + 1)
     load_weights(weights, {"segmenter": network})
     network.to(device).eval()
-    return Loaded(network, settings, epoch, bool(metadata.get("crops", False)))
+    crops, tag = bool(metadata.get("crops", False)), metadata.get("target_tag")
+    return Loaded(network, settings, epoch, crops, tag)
 
 
 def segmenter_settings(

@@ -14,6 +14,7 @@ from tiny_runs import SEGMENTATION, save_images, segmenter_run, translator_run
 
 from vsuda_cli.commands import crop_records
 from vsuda_cli.commands.crop import crop
+from vsuda_cli.commands.mt_train import mt_train
 from vsuda_cli.commands.postprocess import postprocess
 from vsuda_cli.commands.predict import predict
 from vsuda_cli.commands.seg_train import seg_train
@@ -168,6 +169,18 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(data, tmp_path)
     assert not out.exists()
 
 
+def test_images_of_another_contrast_are_told(data, tmp_path):
+    segmenter_run(tmp_path / "run", target_tag="ceT1")
+    result = call(tmp_path / "run", data / "images", tmp_path / "out", "--ensemble", data / "run")
+    assert result.exit_code == 0
+    told = f"{tmp_path / 'run'} learnt to segment ceT1 images, and these are hrT2"
+    assert result.stderr.replace("\n", " ").count("learnt to segment") == 1
+    assert told in result.stderr.replace("\n", " ")
+    segmenter_run(tmp_path / "same", target_tag="hrT2")
+    result = call(tmp_path / "same", data / "images", tmp_path / "out", "--force")
+    assert "learnt to segment" not in result.stderr
+
+
 def test_ranks_and_shards_share_the_images(data, tmp_path, monkeypatch):
     call(data / "run", data / "images", tmp_path / "whole")
     for part in (1, 2, 3):
@@ -228,7 +241,7 @@ def test_an_image_that_fails_in_one_process_ends_no_other(data, tmp_path):
 
 
 @pytest.mark.usefixtures("plain_pages")
-def test_training_tells_whether_it_saw_crops(tmp_path):
+def test_training_tells_whether_it_saw_crops_and_of_what(tmp_path):
     quick = ["--preset", "small", "--epochs", 1, "--set", "steps_per_epoch=1"]
     quick += ["--set", "validation_fraction=0", "--set", "patch_size=[16,16,8]"]
     for names, crops in ((["a_R", "a_L"], True), (["a_R", "b"], False)):
@@ -240,10 +253,18 @@ def test_training_tells_whether_it_saw_crops(tmp_path):
         run = tmp_path / f"run-{crops}"
         assert caller(seg_train)(images, run, *quick).exit_code == 0
         assert load_run(run).crops == crops
+        assert load_run(run).members[0].tag == "ceT1"
+    # What it learns to segment is what has no labels.
+    target = save_images(tmp_path / "target", ["t_R", "t_L"], (24, 24, 8))
+    images, start, adapted = tmp_path / "True", tmp_path / "run-True", tmp_path / "adapted"
+    assert caller(mt_train)(images, target, adapted, *quick, "--init", start).exit_code == 0
+    assert load_run(adapted).members[0].tag == "hrT2"
+    varied = ["--set", "curve_share=1.0", "--unlabelled", target]
+    assert caller(seg_train)(images, tmp_path / "varied", *quick, *varied).exit_code == 0
+    assert load_run(tmp_path / "varied").members[0].tag == "hrT2"
     run = tmp_path / "gan"
     small = ["--set", "base_channels=4", "--set", "residual_blocks=1"]
     small += ["--set", "discriminator_channels=4", "--set", "patch_size=[32,32,1]"]
-    images = tmp_path / "True"
     caller(translate_train)(images, images, run, *quick[:-2], *small)
     assert checkpoint.load_metadata(choose_weights(run, "best")[1])["crops"]
 

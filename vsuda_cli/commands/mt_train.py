@@ -48,7 +48,7 @@ def mt_train(
     from vsuda_cli.commands import known_labels, segmenting
     from vsuda_cli.commands.training import Plan, RunParts, begin, dry_run, train
     from vsuda_cli.config import MeanTeacherSettings
-    from vsuda_cli.io.cases import find_images, labelled_images
+    from vsuda_cli.io.cases import find_images, labelled_images, tag_of_all
     from vsuda_cli.training.mean_teacher import MeanTeacher
     from vsuda_cli.training.sampling import Batches
     from vsuda_cli.training.segmenter import VALIDATION_METRIC, validation_dice
@@ -87,4 +87,5 @@ def mt_train(
         validate = partial(validation_dice, objective.teacher, kept, settings, device)
         return RunParts(objective, Batches(samplers), validate, kept)
 
-    train(plan, make=make, metric=VALIDATION_METRIC)
+    tag = {"target_tag": tag_of_all(images)}
+    train(plan, make=make, metric=VALIDATION_METRIC, extra_metadata=tag)

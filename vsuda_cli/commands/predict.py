@@ -123,6 +123,8 @@ def predict(
     )
     segmenter = recipe.segmenter()
     predicting.refuse_scans(chosen, segmenter, run, crops)
+    for line in predicting.other_tags(chosen, segmenter, recipe.runs):
+        console.say(line)
     tags = ("Label", "Probability") if probabilities else ("Label",)
     jobs = []
     for case in chosen:

@@ -120,6 +120,19 @@ def refuse_scans(
         raise VsudaError(scans[0].path, problem, "give --atlas and --roi, or run vsuda crop first")
 
 
+def other_tags(images: Sequence[CaseFile], segmenter: Segmenter, runs: Sequence[Path]) -> list[str]:
+    """Return a line for each run that learnt to segment images of another tag than all of these.
+
+    No error: what one contrast teaches may be tried on another.
+    """
+    tags = sorted({image.tag for image in images})
+    return [
+        f"{run} learnt to segment {member.tag} images, and these are {', '.join(tags)}"
+        for run, member in zip(runs, segmenter.members, strict=True)
+        if tags and member.tag is not None and member.tag not in tags
+    ]
+
+
 def load(segmenter: Segmenter, crops: CropSettings | None, image: CaseFile) -> Loaded:
     """Load and preprocess one image; with `crops`, the two ears of a whole scan."""
     volume = load_image(image.path)

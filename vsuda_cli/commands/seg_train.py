@@ -59,7 +59,7 @@ def seg_train(
     from vsuda_cli.commands.training import Plan, RunParts, begin, dry_run, train
     from vsuda_cli.config import SegmentationSettings
     from vsuda_cli.errors import VsudaError
-    from vsuda_cli.io.cases import find_images, labelled_images
+    from vsuda_cli.io.cases import find_images, labelled_images, tag_of_all
     from vsuda_cli.training.sampling import Batches
     from vsuda_cli.training.segmentation import Segmentation
     from vsuda_cli.training.segmenter import VALIDATION_METRIC, validation_dice
@@ -109,4 +109,5 @@ def seg_train(
         validate = partial(validation_dice, objective.network, kept, settings, device)
         return RunParts(objective, Batches(samplers), validate, kept)
 
-    train(plan, make=make, metric=VALIDATION_METRIC)
+    tag = {"target_tag": tag_of_all(images or [image for image, _ in cases])}
+    train(plan, make=make, metric=VALIDATION_METRIC, extra_metadata=tag)
