@@ -95,6 +95,19 @@ def test_a_traceback_is_shown_only_when_asked_for(
     assert "Traceback" not in run(["check", "x"]).err
 
 
+def test_a_variable_that_sets_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VSUDA_PRESET", "small")
+    monkeypatch.setenv("VSUDA_FUSE_METHOD", "mean")
+    assert "sets no option" not in run(["check", "nowhere"]).err
+    monkeypatch.setenv("VSUDA_PREST", "small")
+    monkeypatch.setenv("VSUDA_XYZ", "1")
+    told = run(["check", "nowhere"]).err.splitlines()
+    assert told[:2] == ["VSUDA_PREST sets no option; VSUDA_PRESET does", "VSUDA_XYZ sets no option"]
+    assert run(["check", "nowhere", "-q"]).err.splitlines() == told[2:]
+    monkeypatch.setenv("VSUDA_QUIET", "1")
+    assert run(["check", "nowhere"]).err.splitlines() == told[2:]
+
+
 @pytest.mark.parametrize("words", [["no-such-command"], ["--no-such-option"], ["check"], []])
 def test_wrong_usage_ends_with_2(words: list[str]) -> None:
     result = run(words)

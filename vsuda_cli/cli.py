@@ -1,5 +1,6 @@
 """The `vsuda` program: its commands, and how errors become exit codes."""
 
+import difflib
 import os
 import re
 import signal
@@ -7,7 +8,7 @@ import sys
 import traceback
 from functools import partial
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -41,7 +42,8 @@ app = typer.Typer(
     name="vsuda",
     cls=HelpfulGroup,
     help="Learn a segmentation from labelled scans of one MR contrast and use it on another.",
-    epilog="Commands read and write folders of <case>_<tag>.nii.gz; chain them with && or make.",
+    epilog="Commands read and write folders of <case>_<tag>.nii.gz; chain them with && or make. "
+    "Variables set options, of all commands (VSUDA_WORKERS=2) or of one (VSUDA_FUSE_METHOD=mean).",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
@@ -72,6 +74,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -79,7 +82,24 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    pass
+    if not _is_quiet():
+        for line in _unknown_variables(context.command):
+            console.say(line)
+
+
+def _unknown_variables(group: Any) -> list[str]:
+    """Return a line for each variable VSUDA_... that sets no option of any command."""
+    named = [name for name in sorted(os.environ) if name.startswith("VSUDA_")]
+    options = [option for command in group.commands.values() for option in command.params]
+    known: set[str] = set()
+    for option in options:
+        known.update([option.envvar] if isinstance(option.envvar, str) else option.envvar or [])
+    lines = []
+    for name in named:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            lines.append(f"{name} sets no option" + (f"; {near[0]} does" if near else ""))
+    return lines
 
 
 def main() -> NoReturn:
@@ -146,6 +166,17 @@ def _explain(message: str) -> None:
 def _verbosity() -> int:
     """Count the options -v as typed: the error may be that they could not be read."""
     typed = sum(len(word) - 1 for word in sys.argv if re.fullmatch("-v+", word))
-    own, common = variables_of("".join(sys.argv[1:2]), "verbose")
-    told = os.environ.get(own) or os.environ.get(common, "")
+    told = _variable("verbose")
     return typed + sys.argv.count("--verbose") or (int(told) if told.isdecimal() else 0)
+
+
+def _is_quiet() -> bool:
+    """Tell whether -q was typed, or set, before the command has read its options."""
+    typed = any(re.fullmatch("-[a-z]*q[a-z]*|--quiet", word) for word in sys.argv)
+    return typed or _variable("quiet") not in ("", "0")
+
+
+def _variable(option: str) -> str:
+    """Return what the environment sets an option of the called command to."""
+    own, common = variables_of("".join(sys.argv[1:2]), option)
+    return os.environ.get(own) or os.environ.get(common, "")
