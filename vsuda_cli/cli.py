@@ -97,7 +97,7 @@ def _unknown_variables(group: Any) -> list[str]:
     lines = []
     for name in named:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
             lines.append(f"{name} sets no option" + (f"; {near[0]} does" if near else ""))
     return lines
 
