@@ -89,16 +89,20 @@ def _root(
 
 def _unknown_variables(group: Any) -> list[str]:
     """Return a line for each variable VSUDA_... that sets no option of any command."""
-    named = [name for name in sorted(os.environ) if name.startswith("VSUDA_")]
-    options = [option for command in group.commands.values() for option in command.params]
+    prefix = "VSUDA_"
     known: set[str] = set()
-    for option in options:
-        known.update([option.envvar] if isinstance(option.envvar, str) else option.envvar or [])
+    for command in group.commands.values():
+        for option in command.params:
+            names = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
+            known.update(name.removeprefix(prefix) for name in names)
     lines = []
-    for name in named:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
-            lines.append(f"{name} sets no option" + (f"; {near[0]} does" if near else ""))
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(prefix)
+        if variable.startswith(prefix) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            lines.append(
+                f"{variable} sets no option" + (f"; {prefix}{near[0]} does" if near else "")
+            )
     return lines
 
 
