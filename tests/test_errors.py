@@ -6,7 +6,7 @@ import unicodedata
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsuda_cli.errors import InterruptedRunError, VsudaError, printable
+from vsuda_cli.errors import InterruptedRunError, VsudaError, counted, printable
 
 
 def test_message_names_where_what_and_remedy() -> None:
@@ -42,3 +42,7 @@ def test_printable_keeps_what_can_be_read() -> None:
     # Spaces that other scripts and word processors write.
     assert printable("a\u3000b\u00a0c\u2028d") == "a\u3000b\u00a0c\\u2028d"
     assert printable("a\nb\x1b[31m") == "a\\nb\\x1b[31m"
+
+
+def test_one_thing_and_several() -> None:
+    assert [counted(number, "case") for number in (0, 1, 2)] == ["0 cases", "1 case", "2 cases"]

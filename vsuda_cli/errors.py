@@ -38,6 +38,11 @@ def printable(name: object) -> str:
     )
 
 
+def counted(number: int, thing: str) -> str:
+    """Return `1 case`, and of other numbers `2 cases`."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def _escaped(character: str) -> str:
     return character.encode("unicode_escape").decode()
 

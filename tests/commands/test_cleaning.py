@@ -68,7 +68,7 @@ def test_what_was_removed_is_told_by_structure_the_largest_explains(tmp_path: Pa
     right, left = result.notes
     assert left == "a_L: nothing removed"
     assert right.startswith("a_R: VS: removed 2 components, 5 voxels (1.2 mm3), ")
-    assert "; cochlea: removed 1 component, 1 voxels (0.2 mm3), " in right
+    assert "; cochlea: removed 1 component, 1 voxel (0.2 mm3), " in right
     told = [(one["label"], one["structure"], one["voxels"]) for one in result.record["removed"]]
     assert sorted(told) == [("a_R", "VS", 2), ("a_R", "VS", 3), ("a_R", "cochlea", 1)]
     assert [int((one == 1).sum()) for one in found] == [6 * 6 * 4, 0]

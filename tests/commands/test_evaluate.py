@@ -99,7 +99,7 @@ def test_table_is_on_stdout_and_the_undefined_is_said(data):
     assert result.exit_code == 0
     assert result.stdout.splitlines()[0] == "5 cases"
     assert "cochlea ASSD (mm)" in result.stdout
-    assert "VS ASSD: not defined in 1 cases, not counted" in result.stderr
+    assert "VS ASSD: not defined in 1 case, not counted" in result.stderr
 
 
 def test_csv_and_json_agree(data, tmp_path):
@@ -218,7 +218,7 @@ def test_predictions_may_be_listed_and_help_says_so(data):
     listed = "".join(f"{path}\n" for path in sorted((data / "found").glob("*_Label.nii.gz")))
     result = vsuda("evaluate -", data / "truth", stdin=listed)
     assert result.out == call(data / "found", data / "truth").stdout
-    assert "or - for a list" in vsuda("evaluate --help").out
+    assert "-: paths on stdin" in " ".join(vsuda("evaluate --help").out.split())
 
 
 def test_groups_from_a_table_and_from_names(data, tmp_path):
@@ -250,7 +250,7 @@ def test_groups_from_a_table_and_from_names(data, tmp_path):
         name = "crossmoda2021_ldn_7_Label.nii.gz"
         (tmp_path / kind / name).symlink_to(data / kind / "one_Label.nii.gz")
     out = call(tmp_path / "found", tmp_path / "truth", "--by", "site").stdout
-    assert "site ldn: 1 cases" in out
+    assert "site ldn: 1 case" in out
 
 
 def test_a_class_absent_everywhere_and_nothing_but_background(data, tmp_path):
@@ -263,7 +263,7 @@ def test_a_class_absent_everywhere_and_nothing_but_background(data, tmp_path):
     assert scores(tmp_path / "a.csv")["a"]["VS_Dice"] == "1.0"
     assert scores(tmp_path / "a.csv")["a"]["VS_ASSD"] == ""
     assert "VS ASSD (mm)" not in result.stdout  # no value, no mean
-    assert "VS ASSD: not defined in 1 cases, not counted" in result.stderr
+    assert "VS ASSD: not defined in 1 case, not counted" in result.stderr
     assert "Neither label map holds any structure" in (tmp_path / "a.html").read_text()
     wider = call(data / "found", data / "truth", "--classes", "VS,cochlea,canal")
     assert "canal Dice" in wider.stdout

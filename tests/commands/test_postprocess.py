@@ -63,7 +63,7 @@ def test_both_ears_come_back_clean_on_the_scan(data):
         and "above the cochlea" in line
         for line in lines
     )
-    assert "a_L: cochlea: removed 1 component, 1 voxels (1.0 mm3)" in result.stderr
+    assert "a_L: cochlea: removed 1 component, 1 voxel (1.0 mm3)" in result.stderr
 
 
 def test_crops_alone_and_the_record(data):

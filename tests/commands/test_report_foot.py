@@ -16,7 +16,7 @@ def test_command_versions_date_and_data(tmp_path: Path, monkeypatch: pytest.Monk
     assert found["versions"].startswith("vsuda ")
     assert "matplotlib" in found["versions"]
     assert found["date"].endswith("UTC")
-    assert found["data"] == f"1 files, SHA-256 {fingerprint([tmp_path / 'a'])}"
+    assert found["data"] == f"1 file, SHA-256 {fingerprint([tmp_path / 'a'])}"
 
 
 def test_the_date_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:

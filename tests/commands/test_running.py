@@ -78,7 +78,7 @@ def test_failures_are_listed_last_and_end_with_1(
         "c: a note",
         "error: bad1.nii.gz: is wrong; fix it",
         "error: bad2.nii.gz: is wrong; fix it",
-        "error: 2 cases failed, 1 are done",
+        "error: 2 cases failed, 1 done",
     ]
 
 

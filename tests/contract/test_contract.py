@@ -258,7 +258,7 @@ def test_what_is_no_nifti_is_named_and_the_others_are_done(
         assert not out.exists()
         return
     assert result.code == 1, result
-    assert "1 cases failed" in result.err.splitlines()[-1]
+    assert "1 case failed" in result.err.splitlines()[-1]
     alone = [
         one for one in mixed.iterdir() if one.name.endswith("_Label.nii.gz") == (which == "labels")
     ]

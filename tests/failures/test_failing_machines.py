@@ -51,7 +51,7 @@ def test_a_full_disk_fails_the_case_and_leaves_nothing(folder: Path) -> None:
     assert "No space left on device; check space and permissions" in done.stderr
     assert "Traceback" not in done.stderr
     # One file fits; of the others nothing is left.
-    said, _, listing = done.stderr.partition("error: 3 cases failed, 1 are done\n")
+    said, _, listing = done.stderr.partition("error: 3 cases failed, 1 done\n")
     assert said.count("No space left") == 3
     assert listing.splitlines() == [".", "./made", "./made/a_R_Label.nii.gz"]
 

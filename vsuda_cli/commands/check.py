@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vsuda_cli import console
+from vsuda_cli.errors import counted
 from vsuda_cli.options import BatchOptions, ClassNames, expand_options
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ def _inspect(
     _report(folder, found, as_json=options.as_json, to_stderr=to_stderr)
     wrong = failures + sum(finding.severity == ERROR for finding in found)
     warnings = len(found) + failures - wrong
-    console.say(f"{folder}: {len(paths)} files, {wrong} errors, {warnings} warnings")
+    of_each = ((len(paths), "file"), (wrong, "error"), (warnings, "warning"))
+    console.say(f"{folder}: {', '.join(counted(*one) for one in of_each)}")
     return wrong
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vsuda_cli.errors import VsudaError
+from vsuda_cli.errors import VsudaError, counted
 from vsuda_cli.images.both_ears import clean_ears, keep_one_tumour
 from vsuda_cli.images.components import Labels, Removal, Rules, holds_both_ears
 from vsuda_cli.images.cropping import place_back
@@ -109,11 +109,12 @@ def _tell(removed: Sequence[Removal]) -> list[str]:
         groups.setdefault((one.structure, one.rule), []).append(one)
     told = []
     for (structure, rule), some in groups.items():
-        size = f"{sum(one.voxels for one in some)} voxels ({sum(one.mm3 for one in some):.1f} mm3)"
+        voxels = counted(sum(one.voxels for one in some), "voxel")
+        size = f"{voxels} ({sum(one.mm3 for one in some):.1f} mm3)"
         if rule in ("holes", "cysts"):
             told.append(f"{structure}: {size} of {rule} filled")
             continue
-        parts = "1 component" if len(some) == 1 else f"{len(some)} components"
+        parts = counted(len(some), "component")
         most = max(some, key=lambda one: one.voxels)
         told.append(f"{structure}: removed {parts}, {size}, {most.detail}")
     return told

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vsuda_cli.errors import counted
 from vsuda_cli.options import BatchOptions, ClassNames, expand_options
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _record(step: "Step", author: str, names: tuple[str, ...]) -> dict[str, Any]
 
 def _tell(record: dict[str, Any]) -> str:
     counts = ", ".join(f"{n} +{c['gained']} -{c['lost']}" for n, c in record["changes"].items())
-    return f"{record['by']} flagged {record['flagged']} voxels: {counts}"
+    return f"{record['by']} flagged {counted(record['flagged'], 'voxel')}: {counts}"
 
 
 def _show_changes(outcome: "Outcome", names: tuple[str, ...]) -> None:
@@ -183,4 +184,4 @@ def _show_changes(outcome: "Outcome", names: tuple[str, ...]) -> None:
         ]
         rows.append([steps[0]["by"], str(flagged), str(changed), *cells])
     head = ["step", "flagged", "changed", *names]
-    print_table(f"Voxels changed in {len(cases)} cases", head, rows, to_stderr=True)
+    print_table(f"Voxels changed in {counted(len(cases), 'case')}", head, rows, to_stderr=True)

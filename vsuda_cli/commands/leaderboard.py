@@ -7,7 +7,7 @@ import numpy as np
 
 from vsuda_cli import console
 from vsuda_cli.commands.tables import number, print_table
-from vsuda_cli.errors import VsudaError
+from vsuda_cli.errors import VsudaError, counted
 from vsuda_cli.images import ranking
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def show_board(
         + [number(float(values[at]), 4) for values in means.values()]
         for at in order
     ]
-    print_table(f"{cases} cases", ["team", "place", "mean rank", *means], rows)
+    print_table(counted(cases, "case"), ["team", "place", "mean rank", *means], rows)
     if parts:
         rows = [[names[at], *(number(float(r[at])) for r in by_part.values())] for at in order]
         print_table("Mean rank by structure and by metric", ["team", *by_part], rows)

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from vsuda_cli import __version__
-from vsuda_cli.errors import printable
+from vsuda_cli.errors import counted, printable
 from vsuda_cli.io.fingerprint import fingerprint
 
 LIBRARIES = ("numpy", "scipy", "nibabel", "matplotlib")
@@ -29,5 +29,5 @@ def foot(files: Sequence[Path]) -> dict[str, str]:
         "command": " ".join(printable(word) for word in ["vsuda", *sys.argv[1:]]),
         "versions": f"vsuda {__version__}, Python {platform.python_version()}, {libraries}",
         "date": when.strftime("%Y-%m-%d %H:%M UTC"),
-        "data": f"{len(found)} files, SHA-256 {fingerprint(found)}",
+        "data": f"{counted(len(found), 'file')}, SHA-256 {fingerprint(found)}",
     }

@@ -8,6 +8,7 @@ from typing import Any
 from vsuda_cli import console
 from vsuda_cli.commands.scoring import Measures, ScoredPair
 from vsuda_cli.commands.tables import number, print_table
+from vsuda_cli.errors import counted
 from vsuda_cli.io.batch import Outcome
 from vsuda_cli.report.model import ReportCase
 from vsuda_cli.report.summary import column, group_names, in_group, summarise, values_of
@@ -37,16 +38,17 @@ def show(
     the data of stdout, but where that is another output's (`to_stderr`).
     """
     scored = [case for case in cases if not case.failed]
-    _show_table(f"{len(scored)} cases", scored, measures, to_stderr=to_stderr)
+    _show_table(counted(len(scored), "case"), scored, measures, to_stderr=to_stderr)
     for name in group_names(scored):
         some = in_group(scored, name)
-        title = f"{group_column} {name}: {len(some)} cases"
+        title = f"{group_column} {name}: {counted(len(some), 'case')}"
         _show_table(title, some, measures, to_stderr=to_stderr)
     for structure in measures.structures:
         for metric in measures.metrics:
             absent = len(scored) - len(values_of(scored, column(structure, metric)))
             if absent:
-                console.say(f"{structure} {metric}: not defined in {absent} cases, not counted")
+                cases_without = counted(absent, "case")
+                console.say(f"{structure} {metric}: not defined in {cases_without}, not counted")
     if measures.detection:
         for structure in measures.structures:
             found, missed, false = (

@@ -8,6 +8,7 @@ from typing import Any
 import typer
 
 from vsuda_cli import console
+from vsuda_cli.errors import counted
 from vsuda_cli.io.atomic import remove_leftovers
 from vsuda_cli.io.batch import Failure, Job, JobResult, Outcome, plan
 from vsuda_cli.io.cases import take_shard
@@ -158,7 +159,7 @@ def finish(outcome: Outcome) -> None:
         console.fail(failure.message)
     if outcome.failures:
         done = len(outcome.results) + len(outcome.skipped)
-        console.fail(f"{len(outcome.failures)} cases failed, {done} are done")
+        console.fail(f"{counted(len(outcome.failures), 'case')} failed, {done} done")
     if outcome.exit_code:
         raise typer.Exit(outcome.exit_code)
 

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from vsuda_cli.errors import counted
 from vsuda_cli.io.atomic import write_text
 from vsuda_cli.report.model import Report, ReportCase
 from vsuda_cli.report.plots import LINEAR_BELOW, Point, box_plot, scatter_plot
@@ -37,7 +38,7 @@ def render(report: Report) -> str:
     for name in groups:
         some = in_group(cases, name)
         failed = sum(case.failed for case in some)
-        title = f"{report.group_column} {name}: {len(some)} cases"
+        title = f"{report.group_column} {name}: {counted(len(some), 'case')}"
         title += f", {failed} failed" if failed else ""
         tables.append((title, summarise(some, report.structures, report.metrics)))
     columns = [
