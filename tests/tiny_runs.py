@@ -51,7 +51,7 @@ def translator_run(folder, seed=0, settings=TRANSLATION, **more):
     """Write a run that translates; return its folder."""
     torch.manual_seed(seed)
     models = {"generator": build_generator(settings)}
-    return save_run(folder, "translate-train", models, settings, **more)
+    return save_run(folder, "translate-train", models, settings, **{"target_tag": "hrT2", **more})
 
 
 def noise_image(shape=(20, 18, 9), seed=0):

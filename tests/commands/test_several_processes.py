@@ -40,7 +40,10 @@ def same_results(name: str, one: Path, several: Path) -> None:
     first, second = killable_runs.rows(one), killable_runs.rows(several)
     assert [list(row) for row in first] == [list(row) for row in second]
     for ours, theirs in zip(first, second, strict=True):
-        assert ours == pytest.approx(theirs, rel=2e-3, abs=1e-4)
+        for key, value in ours.items():
+            # A few voxels in which two classes are as probable as each other turn by rounding.
+            few = 5e-3 if key.startswith("validation_dice") else 1e-4
+            assert value == pytest.approx(theirs[key], rel=2e-3, abs=few), key
     for ours, theirs in zip(answers(name, one), answers(name, several), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=0)
 
@@ -61,8 +64,6 @@ def test_two_processes_equal_one_with_twice_the_batch(
     if name == "cutseg-train":
         # An absolute difference's slope jumps at 0: with more weight rounding alone decides steps.
         still += ["--set", "auxiliary_weight=1.0"]
-        # With seed 0 two classes are as probable as each other in voxels that are scored.
-        still += ["--seed", "1"]
     line = killable_runs.words(
         name, tiny, tmp_path / "two", "--set", "batch_size=1", *still, epochs=2
     )

@@ -141,7 +141,7 @@ def test_large_images_of_a_3d_network_go_in_windows(data, tmp_path):
 
 def test_a_run_of_cutseg_translates_too(data, tmp_path):
     generator = build_generator(TRANSLATION)
-    more = {"translation": resolving.to_dict(TRANSLATION)}
+    more = {"translation": resolving.to_dict(TRANSLATION), "target_tag": "hrT2"}
     run = tmp_path / "run"
     settings = config.CutSegSettings(preprocessing=PREPROCESSING)
     save_run(run, "cutseg-train", {"generator": generator}, settings, epoch=5, **more)
