@@ -239,7 +239,7 @@ def test_groups_from_a_table_and_from_names(data, tmp_path):
     assert "age 5: 5 cases" in call(*words, "--by", "age").stdout
     for more, message in (
         (["--by", "site"], "does not tell its site"),
-        (["--by", "age"], "of which table"),
+        (["--by", "age"], "is a column of a table"),
         (["--groups", table, "--by", "colour"], "no column `colour`"),
         (["--groups", table, "--csv", table, "--force"], "is read as --groups"),
     ):

@@ -20,10 +20,10 @@ def test_devices_that_are_not_there_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert choose_device("cuda") == torch.device("cuda")
     assert choose_device("cuda:1") == torch.device("cuda:1")
-    with pytest.raises(VsudaError, match="--device cuda:2: there are 2 such devices"):
+    with pytest.raises(VsudaError, match="--device cuda:2: 2 CUDA GPUs can be seen here"):
         choose_device("cuda:2")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(VsudaError, match="--device cuda: there are 0 such devices"):
+    with pytest.raises(VsudaError, match="--device cuda: 0 CUDA GPUs can be seen here"):
         choose_device("cuda")
 
 

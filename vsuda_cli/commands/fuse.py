@@ -79,7 +79,8 @@ def fuse(
     if method == "staple":
         require_staple()
     if len(probabilities) < 2:
-        raise VsudaError("PROBS", "names one folder", "give at least two to fuse, then the output")
+        problem = f"is the only folder to fuse: {out}, the last one, is the output"
+        raise VsudaError(probabilities[0], problem, "give at least two before it")
     names = parse_classes(classes)
     found = [{file.case: file.path for file in find_probabilities(p)} for p in probabilities]
     refuse_same_folder(out, probabilities, [p for model in found for p in model.values()])

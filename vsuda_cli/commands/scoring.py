@@ -92,7 +92,9 @@ def group_cases(
     if by is None:
         return "", {}
     if by != SITE:
-        raise VsudaError(f"--by {by}", "is a column of which table?", "give --groups FILE.csv too")
+        raise VsudaError(
+            f"--by {by}", "is a column of a table, which is not given", "give --groups FILE.csv too"
+        )
     return column, sites(cases)
 
 

@@ -51,7 +51,7 @@ def build_target(
         raise VsudaError(chosen.path, problem, remedy)
     every = [one for both in found for one in both]
     to_target, spread_mm = consensus(every, atlas.region_corners_mm)
-    logger.info("%d detours from the atlas to it lie %.1f mm apart", len(every), spread_mm)
+    logger.info("its place, found in %d ways, agrees within %.1f mm", len(every), spread_mm)
     if spread_mm > LARGEST_SPREAD_MM:
         raise VsudaError(
             chosen.path, f"its place in the atlas is uncertain by {spread_mm:.0f} mm", remedy

@@ -66,7 +66,9 @@ def repair_file(path: Path, out: Path, tag: str | None) -> tuple[str, ...]:
 def repair(path: Path, tag: str | None) -> Repaired:
     """Return a file's voxels and geometry, put right; raises VsudaError like repair_file."""
     if not is_whole(path):
-        raise VsudaError(path, "is truncated, damaged or no image", "it cannot be repaired: get it")
+        raise VsudaError(
+            path, "is truncated, damaged or no image", "it cannot be repaired: get a new copy"
+        )
     image = nib.load(path)
     repairs: list[str] = []
     array = np.asanyarray(image.dataobj)

@@ -5,7 +5,7 @@ import sys
 
 import torch
 
-from vsuda_cli.errors import VsudaError
+from vsuda_cli.errors import VsudaError, counted
 
 
 def choose_device(name: str) -> torch.device:
@@ -18,13 +18,14 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise VsudaError(f"--device {name}", "is unknown", "use auto, cpu or cuda[:i]") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise VsudaError(
-            f"--device {name}", f"there are {torch.cuda.device_count()} such devices", "use auto"
-        )
+            f"--device {name}", "is unknown", "use auto, cpu or cuda[:INDEX]"
+        ) from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        count = counted(torch.cuda.device_count(), "CUDA GPU")
+        raise VsudaError(f"--device {name}", f"{count} can be seen here", "use auto or cpu")
     if device.type not in ("cpu", "cuda"):
-        raise VsudaError(f"--device {name}", "is not supported", "use auto, cpu or cuda[:i]")
+        raise VsudaError(f"--device {name}", "is not supported", "use auto, cpu or cuda[:INDEX]")
     return device
 
 
