@@ -101,6 +101,7 @@ def test_nothing_found_is_an_error(tmp_path: Path) -> None:
         find_images(tmp_path / "absent")
     touch(tmp_path / "data" / "source_training", "a_T2.nii.gz")
     touch(tmp_path / "data" / "target_training", "b_T2.nii.gz")
+    touch(tmp_path / "data", "README.md")
     with pytest.raises(VsudaError, match="give one of them: source_training, target_training"):
         find_images(tmp_path / "data")
     touch(tmp_path / "run", "config.toml")

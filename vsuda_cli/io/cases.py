@@ -195,8 +195,9 @@ def _found_instead(source: str | Path) -> str:
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
     if any(path.name == "config.toml" for path in inside):
         return "it is a training's run: check the order of the arguments"
-    if inside and all(path.is_dir() for path in inside):
-        return f"it holds folders, give one of them: {', '.join(path.name for path in inside)}"
+    folders = [path.name for path in inside if path.is_dir()]
+    if folders and not any(is_nifti(path) for path in inside):
+        return f"it holds folders, give one of them: {', '.join(folders)}"
     return "check the folder and the file names"
 
 
