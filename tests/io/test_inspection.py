@@ -147,3 +147,9 @@ def test_no_folder_and_an_empty_one_are_refused(tmp_path):
         nifti_files(tmp_path)
     with pytest.raises(VsudaError, match="no folder"):
         nifti_files(tmp_path / "missing")
+
+
+def test_a_folder_without_files_says_what_it_holds(tmp_path):
+    (tmp_path / "source_training").mkdir()
+    with pytest.raises(VsudaError, match=r"holds no NIfTI files; .* one of them: source_training"):
+        nifti_files(tmp_path)

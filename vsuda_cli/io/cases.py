@@ -179,7 +179,7 @@ def _with_tag(source: str | Path, tag: str) -> list[CaseFile]:
 
 def _checked(found: list[CaseFile], source: str | Path, wanted: str) -> list[CaseFile]:
     if not found:
-        raise VsudaError(source, f"holds no {wanted}", _found_instead(source))
+        raise VsudaError(source, f"holds no {wanted}", found_instead(source))
     for before, after in itertools.pairwise(found):
         if before.case == after.case:
             problem = f"is a second file of case {after.case} beside {before.path.name}"
@@ -187,7 +187,7 @@ def _checked(found: list[CaseFile], source: str | Path, wanted: str) -> list[Cas
     return found
 
 
-def _found_instead(source: str | Path) -> str:
+def found_instead(source: str | Path) -> str:
     """Return what to do about a source without the files that were looked for."""
     if str(source) == "-":
         return "write their paths to standard input, one a line"

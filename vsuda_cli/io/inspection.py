@@ -15,6 +15,7 @@ from vsuda_cli.io.cases import (
     NOT_IMAGES,
     PROBABILITY,
     CaseFile,
+    found_instead,
     is_crop,
     is_nifti,
     parse_name,
@@ -61,7 +62,7 @@ def nifti_files(folder: Path) -> list[Path]:
         raise VsudaError(folder, "is no folder", "give folders")
     files = sorted(path for path in folder.iterdir() if is_nifti(path))
     if not files:
-        raise VsudaError(folder, "holds no NIfTI files", "check the path")
+        raise VsudaError(folder, "holds no NIfTI files", found_instead(folder))
     return files
 
 
