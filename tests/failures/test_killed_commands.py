@@ -132,7 +132,10 @@ def test_killed_at_random_moments_and_rerun(
     assert len(expected) == 4
     moments = random.Random(0)
     unfinished = set()
-    for number in range(kills):
+    for number in range(10 * kills):
+        # On a busy machine moments may all fall into the same case: then there are more of them.
+        if number >= kills and len(unfinished) > 1:
+            break
         out = tmp_path / f"out{number}"
         server.run(words(out), moments.uniform(0, 1) * seconds)
         require_whole_files(out)
@@ -144,7 +147,7 @@ def test_killed_at_random_moments_and_rerun(
         assert contents(out) == expected
         shutil.rmtree(out)
     # The moments fell before, into and between the cases, however fast the machine is.
-    assert len(unfinished) > 1
+    assert len(unfinished) > 1, unfinished
 
 
 @pytest.mark.slow
