@@ -1,6 +1,5 @@
 """The `vsuda` program: its commands, and how errors become exit codes."""
 
-import difflib
 import os
 import re
 import signal
@@ -90,19 +89,23 @@ def _root(
 def _unknown_variables(group: Any) -> list[str]:
     """Return a line for each variable VSUDA_... that sets no option of any command."""
     prefix = "VSUDA_"
+    variables = [variable for variable in sorted(os.environ) if variable.startswith(prefix)]
+    if not variables:
+        return []
+    import difflib
+
     known: set[str] = set()
     for command in group.commands.values():
         for option in command.params:
             names = [option.envvar] if isinstance(option.envvar, str) else option.envvar or []
             known.update(name.removeprefix(prefix) for name in names)
     lines = []
-    for variable in sorted(os.environ):
+    for variable in variables:
         name = variable.removeprefix(prefix)
-        if variable.startswith(prefix) and name not in known:
+        if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
-            lines.append(
-                f"{variable} sets no option" + (f"; {prefix}{near[0]} does" if near else "")
-            )
+            does = f"; {prefix}{near[0]} does" if near else ""
+            lines.append(f"{variable} sets no option{does}")
     return lines
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vsuda_cli import console
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
-from vsuda_cli.images.geometry import Affine, Points, inverse, transform
+from vsuda_cli.images.geometry import Affine, Points, inverse, spacing_of, transform
 from vsuda_cli.images.pictures import Picture, contact_sheet
 from vsuda_cli.images.registration import (
     Registration,
@@ -177,7 +177,7 @@ def picture(built: BuiltAtlas, target: tuple[str, NDArray[np.float32]] | None = 
     one sees whether it lies where the atlas does.
     """
     shown = np.where(built.label > 0, built.label + 1, built.region).astype(np.uint8)
-    spacing = np.linalg.norm(built.affine[:3, :3], axis=0)
+    spacing = spacing_of(built.affine)
     images = [(built.image.case, built.array), *([] if target is None else [target])]
     pictures = [Picture(case, array, spacing, shown) for case, array in images]
     return contact_sheet(pictures, len(pictures))
@@ -201,7 +201,7 @@ def _with_box(
     volume, labels = load_image(image.path), load_label(label_path)
     array, affine = cropping.to_canonical(volume.array, volume.affine)
     label, _ = cropping.to_canonical(labels.array, volume.affine)
-    margin = margin_mm / np.linalg.norm(affine[:3, :3], axis=0)
+    margin = margin_mm / spacing_of(affine)
     first, last = np.floor(low - margin).astype(int), np.ceil(high + margin).astype(int)
     start = np.minimum(first, 0)
     size = np.maximum(last + 1, array.shape) - start

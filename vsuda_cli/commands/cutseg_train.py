@@ -117,7 +117,8 @@ def cutseg_train(
             plan(folder, stage, images),
             make=partial(parts.make, stage, images, start, fine_tuning=folder != run),
             metric=VALIDATION_METRIC,
-            extra_metadata={"translation": to_dict(translation), "target_tag": tag_of_all(real)},
+            target_tag=tag_of_all(real),
+            extra_metadata={"translation": to_dict(translation)},
         )
     if len(stages) == 1:
         limit = settings.fine_tune_above_mm

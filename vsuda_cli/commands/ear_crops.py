@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from vsuda_cli.commands.crop_records import Origin, read_record, record_of, write_record
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
-from vsuda_cli.images.geometry import Affine, inverse, transform
+from vsuda_cli.images.geometry import Affine, inverse, spacing_of, transform
 from vsuda_cli.images.registration import (
     Registration,
     Template,
@@ -246,7 +246,7 @@ def _cut_ear(
     `roi_mm` are the corners of its region. A left ear is mirrored, so that it looks right.
     """
     start, size = cropping.bounding_box(roi_mm, affine)
-    old_spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    old_spacing = spacing_of(affine)
     if settings.size is not None:
         wanted = np.asarray(settings.size)
         # One voxel more than wanted, so that resampling never ends short of the wanted size.

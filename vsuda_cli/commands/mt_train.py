@@ -87,5 +87,4 @@ def mt_train(
         validate = partial(validation_dice, objective.teacher, kept, settings, device)
         return RunParts(objective, Batches(samplers), validate, kept)
 
-    tag = {"target_tag": tag_of_all(images)}
-    train(plan, make=make, metric=VALIDATION_METRIC, extra_metadata=tag)
+    train(plan, make=make, metric=VALIDATION_METRIC, target_tag=tag_of_all(images))

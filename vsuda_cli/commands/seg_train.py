@@ -109,5 +109,5 @@ def seg_train(
         validate = partial(validation_dice, objective.network, kept, settings, device)
         return RunParts(objective, Batches(samplers), validate, kept)
 
-    tag = {"target_tag": tag_of_all(images or [image for image, _ in cases])}
-    train(plan, make=make, metric=VALIDATION_METRIC, extra_metadata=tag)
+    tag = tag_of_all(images or [image for image, _ in cases])
+    train(plan, make=make, metric=VALIDATION_METRIC, target_tag=tag)

@@ -172,13 +172,15 @@ def train(
     *,
     make: "Callable[[], RunParts]",
     metric: tuple[str, bool],
+    target_tag: str | None,
     extra_metadata: dict[str, Any] | None = None,
 ) -> None:
     """Start or continue one run, train it to its end, and report its best weights.
 
     The run's page is written at the end, and before a run goes on.
 
-    `make` loads the cases. A bad one ends the command before anything is written.
+    `make` loads the cases. A bad one ends the command before anything is written. `target_tag` is
+    that of the images which the run is for, None where they have several.
     """
     import torch
 
@@ -210,6 +212,7 @@ def train(
             "settings": resolving.to_dict(settings),
             # What predict must do with a whole scan.
             "crops": all(is_crop(case) for case in parts.batches.case_ids()),
+            "target_tag": target_tag,
             **(extra_metadata or {}),
         }
         with console.progress(plan.command, 0, note_below=True) as bar:

@@ -142,5 +142,5 @@ def translate_train(
 
         return RunParts(objective, Batches(samplers), validate, [*held_sources, *held_targets])
 
-    tag = {"target_tag": tag_of_all([image for image, _ in to_images])}
-    train(plan, make=make, metric=VALIDATION_METRIC, extra_metadata=tag)
+    tag = tag_of_all([image for image, _ in to_images])
+    train(plan, make=make, metric=VALIDATION_METRIC, target_tag=tag)

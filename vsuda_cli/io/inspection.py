@@ -27,7 +27,6 @@ from vsuda_cli.io.nifti import (
     load_image,
     load_label,
     load_probability,
-    read_geometry,
     same_grid,
 )
 
@@ -88,7 +87,7 @@ def inspect_file(path: Path, class_count: int) -> Inspection:
         problem = "has negative values, while 0 is what lies outside the field of view"
         findings.append(Finding(WARNING, path, problem, "add a constant, so that air is about 0"))
     digest = hashlib.sha256(np.ascontiguousarray(volume.array).tobytes()).hexdigest()
-    return Inspection(tuple(findings), read_geometry(path), digest)
+    return Inspection(tuple(findings), Geometry(volume.shape, volume.affine), digest)
 
 
 def inspect_folder(inspections: Mapping[Path, Inspection]) -> list[Finding]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 from vsuda_cli.io.cases import LABEL, PROBABILITY
-from vsuda_cli.io.header import SHEAR_TOLERANCE, farthest_apart_mm, read_qform
+from vsuda_cli.io.header import SHEAR_TOLERANCE, column_norms, farthest_apart_mm, read_qform
 from vsuda_cli.io.inspection import load_by_tag
 from vsuda_cli.io.nifti import (
     LARGEST_LABEL,
@@ -138,7 +138,7 @@ def _one_affine(path: Path, image: Any, repairs: list[str]) -> Affine:
 
 def _orthogonal(affine: Affine, shape: tuple[int, ...], repairs: list[str]) -> Affine:
     """Return the nearest affine without shear (polar decomposition); the middle stays in place."""
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = column_norms(affine)
     directions = affine[:3, :3] / spacing
     if np.abs(directions.T @ directions - np.eye(3)).max() <= SHEAR_TOLERANCE:
         return affine

@@ -87,10 +87,11 @@ def _plots(report: Report, cases: Sequence[ReportCase]) -> list[tuple[str, Marku
             label += f"; logarithmic above {LINEAR_BELOW:g}"
         svg = box_plot(f"box{number}", label, groups, unit_range)
         plots.append((f"{metric} per structure", svg))
-    against_volume = [(s, _points_by_volume(cases, s)) for s in report.structures]
-    if report.with_references and any(points for _, points in against_volume):
-        svg = scatter_plot("volume", "reference volume (ml)", OVERLAP, against_volume)
-        plots.append((f"{OVERLAP} against reference volume", svg))
+    if report.with_references:
+        against_volume = [(s, _points_by_volume(cases, s)) for s in report.structures]
+        if any(points for _, points in against_volume):
+            svg = scatter_plot("volume", "reference volume (ml)", OVERLAP, against_volume)
+            plots.append((f"{OVERLAP} against reference volume", svg))
     return [(title, Markup(svg)) for title, svg in plots]
 
 
