@@ -333,6 +333,26 @@ def test_a_scan_that_shows_one_ear_is_segmented_there(scans, tmp_path):
     assert set(np.unique(found.array)) == {0, 1, 2}
 
 
+def test_what_a_scan_is_padded_with_does_not_matter(scans, tmp_path):
+    folder, atlas = scans
+    scan = load_image(folder / "scans" / "a_hrT2.nii.gz")
+    below = np.indices(scan.array.shape)[2] < scan.array.shape[2] * 2 // 5
+    found = []
+    for padding in (0, -1000):
+        images = tmp_path / f"{padding}"
+        save_image(images / "a_hrT2.nii.gz", np.where(below, padding, scan.array), scan.affine)
+        words = [*atlas, "--size", "40,40,30"]
+        caller(crop)(images, images / "crops", *words)
+        crops = sorted((images / "crops").glob("*_hrT2.nii.gz"))
+        shares = [(load_image(path).array == padding).mean() for path in crops]
+        assert len(shares) == 2
+        assert all(0.1 < share < 0.9 for share in shares)
+        call(folder / "run", images / "a_hrT2.nii.gz", images / "out", *atlas)
+        found.append(load_label(images / "out" / "a_Label.nii.gz").array)
+    assert found[0].any()
+    assert np.array_equal(found[0], found[1])
+
+
 def test_a_scan_that_hardly_resembles_the_atlas_is_named(scans, tmp_path, monkeypatch):
     folder, atlas = scans
     monkeypatch.setattr(crop_records, "DOUBTFUL_SIMILARITY", 0.99)

@@ -86,6 +86,12 @@ def test_outside_the_field_of_view_is_zero():
     assert outside.sum() == 0
 
 
+def test_outside_an_image_padded_with_a_negative_value_is_that_value():
+    crop, _ = cut_box(np.ones((4, 4, 4), np.float32), np.eye(4), (-2, 0, 3), (4, 4, 4), -1000)
+    assert np.unique(crop, return_counts=True)[1].tolist() == [64 - 8, 8]
+    assert crop.min() == -1000
+
+
 def test_bounding_box_holds_the_points_and_no_more():
     affine = np.diag([0.5, 1, 2, 1.0])
     start, size = bounding_box(np.array([[1.0, 2, 4], [3.0, 5, 8]]), affine)

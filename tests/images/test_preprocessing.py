@@ -24,6 +24,16 @@ def test_padding_changes_nothing() -> None:
     assert normalise(padded, (1, 99))[0, 0, 0] == 0
 
 
+@pytest.mark.parametrize("padding", [-1000.0, -0.5])
+def test_padding_with_a_negative_value_is_padding_too(padding: float) -> None:
+    array = np.random.default_rng(0).uniform(10, 20, (6, 6, 6)).astype(np.float32)
+    padded = np.pad(array, 4, constant_values=padding)
+    preprocessing = Preprocessing((0.8, 1.1, 1.0), (1, 99))
+    found, _ = prepare(padded, np.eye(4), preprocessing)
+    expected, _ = prepare(np.pad(array, 4), np.eye(4), preprocessing)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_scale_and_offset_of_the_scanner_do_not_matter() -> None:
     array = np.random.default_rng(1).uniform(10, 20, (6, 6, 6)).astype(np.float32)
     np.testing.assert_allclose(

@@ -13,6 +13,7 @@ from vsuda_cli import console
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
 from vsuda_cli.images.geometry import Affine, Points, inverse, spacing_of, transform
+from vsuda_cli.images.no_signal import no_signal_value
 from vsuda_cli.images.pictures import Picture, contact_sheet
 from vsuda_cli.images.registration import (
     Registration,
@@ -205,7 +206,8 @@ def _with_box(
     first, last = np.floor(low - margin).astype(int), np.ceil(high + margin).astype(int)
     start = np.minimum(first, 0)
     size = np.maximum(last + 1, array.shape) - start
-    padded, new_affine = cropping.cut_box(array, affine, start.tolist(), size.tolist())
+    outside = no_signal_value(array)
+    padded, new_affine = cropping.cut_box(array, affine, start.tolist(), size.tolist(), outside)
     padded_label, _ = cropping.cut_box(label, affine, start.tolist(), size.tolist())
     region = np.zeros(padded.shape, dtype=np.uint8)
     a, b = first - start, last - start + 1

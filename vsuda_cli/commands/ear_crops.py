@@ -15,6 +15,7 @@ from vsuda_cli.commands.crop_records import Origin, read_record, record_of, writ
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
 from vsuda_cli.images.geometry import Affine, inverse, spacing_of, transform
+from vsuda_cli.images.no_signal import no_signal_value
 from vsuda_cli.images.registration import (
     Registration,
     Template,
@@ -245,6 +246,7 @@ def _cut_ear(
 
     `roi_mm` are the corners of its region. A left ear is mirrored, so that it looks right.
     """
+    outside = no_signal_value(array)
     start, size = cropping.bounding_box(roi_mm, affine)
     old_spacing = spacing_of(affine)
     if settings.size is not None:
@@ -254,7 +256,7 @@ def _cut_ear(
             wanted = np.ceil(wanted * np.asarray(settings.spacing_mm) / old_spacing).astype(int) + 1
         start = cropping.resize_box(start, size, wanted.tolist())
         size = (int(wanted[0]), int(wanted[1]), int(wanted[2]))
-    crop, crop_affine = cropping.cut_box(array, affine, start, size)
+    crop, crop_affine = cropping.cut_box(array, affine, start, size, outside)
     if settings.spacing_mm is not None:
         crop, crop_affine = resample(crop, crop_affine, settings.spacing_mm)
         if settings.size is not None:

@@ -22,6 +22,7 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping
 from vsuda_cli.images.consensus import consensus
 from vsuda_cli.images.geometry import Affine, inverse
+from vsuda_cli.images.no_signal import with_no_signal_at_0
 from vsuda_cli.images.resampling import resample_to_grid
 from vsuda_cli.io.batch import Job
 from vsuda_cli.io.cases import CaseFile
@@ -58,6 +59,7 @@ def build_target(
         )
     volume = load_image(chosen.path)
     array, affine = cropping.to_canonical(volume.array, volume.affine)
+    array = with_no_signal_at_0(array)
     placed = resample_to_grid(array, affine, atlas.array.shape, to_target @ atlas.affine, order=1)
     return chosen.case, placed
 

@@ -61,14 +61,18 @@ def resize_box(
 
 
 def cut_box(
-    array: NDArray[Scalar], affine: Affine, start: Sequence[int], size: Sequence[int]
+    array: NDArray[Scalar],
+    affine: Affine,
+    start: Sequence[int],
+    size: Sequence[int],
+    outside: float = 0,
 ) -> tuple[NDArray[Scalar], Affine]:
     """Cut a box of `size` voxels that begins at index `start`, which may be negative.
 
-    What lies outside the field of view is 0: background in a label map, and left out of intensity
-    statistics in an image.
+    What lies outside the field of view is `outside`: background in a label map, and in an image the
+    value without a signal, which is left out of intensity statistics.
     """
-    cut = np.zeros(tuple(size), dtype=array.dtype)
+    cut = np.full(tuple(size), outside, dtype=array.dtype)
     inside_array, inside_cut = [], []
     for first, length, available in zip(start, size, array.shape, strict=True):
         low, high = max(first, 0), max(min(first + length, available), 0)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from vsuda_cli.images.no_signal import no_signal_value
+
 TILE = 144
 CAPTION = 14
 GAP = 4
@@ -88,7 +90,7 @@ def _middle(item: Picture, axis: int) -> int:
 
 
 def _to_grey(pixels: NDArray[np.float32], volume: NDArray[np.float32]) -> Pixels:
-    tissue = volume[volume != 0]
+    tissue = volume[volume != no_signal_value(volume)]
     low, high = np.percentile(tissue, PERCENTILES) if tissue.size else (0.0, 1.0)
     scaled = (pixels - low) / max(float(high - low), 1e-12)
     return np.rint(np.clip(scaled, 0, 1) * 255).astype(np.uint8)

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsuda_cli.config import Preprocessing
+from vsuda_cli.images.no_signal import with_no_signal_at_0
 from vsuda_cli.images.percentiles import tail_percentiles
 from vsuda_cli.images.resampling import resample_image
 
@@ -17,6 +18,7 @@ def prepare(
 
     Returns the array and its affine (voxel index to RAS mm).
     """
+    array = with_no_signal_at_0(array)
     resampled, new_affine = resample_image(array, affine, settings.spacing_mm)
     return normalise(resampled, settings.percentiles), new_affine
 
@@ -25,7 +27,8 @@ def normalise(array: NDArray[np.float32], percentiles: tuple[float, float]) -> A
     """Map the given percentiles of the non-zero voxels to 0 and 1, and clip.
 
     Zeros are left out of the statistics: they are padding outside the field of view or masked
-    background, and their share says nothing about the contrast. A constant image becomes 0.
+    background (see `no_signal`), and their share says nothing about the contrast. A constant image
+    becomes 0.
     """
     inside = array[array != 0]
     if inside.size == 0:

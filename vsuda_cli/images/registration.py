@@ -12,6 +12,7 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.affine_search import refine
 from vsuda_cli.images.coarse_search import SIDEWAYS_TURNS_DEGREES, improve, rank_starts
 from vsuda_cli.images.geometry import Affine, inverse, reflection, translation
+from vsuda_cli.images.no_signal import with_no_signal_at_0
 from vsuda_cli.images.similarity import Level, make_level, similarity
 
 logger = logging.getLogger(__name__)
@@ -68,12 +69,9 @@ def make_template(array: NDArray[np.float32], affine: Affine) -> Template:
     """Prepare a volume (canonical axis order) for registration.
 
     Borders without a signal, as of an atlas that is padded to hold its region, are cut off: volumes
-    and middles, by which the search goes, are those of the anatomy. Where there are negative values
-    the lowest one is without a signal, if more voxels have it than 0.
+    and middles, by which the search goes, are those of the anatomy.
     """
-    lowest = array.min()
-    if lowest < 0 and np.count_nonzero(array == lowest) > np.count_nonzero(array == 0):
-        array = array - lowest
+    array = with_no_signal_at_0(array)
     signal = array != 0
     if signal.any():
         box = ndimage.find_objects(signal.astype(np.uint8))[0]

@@ -83,9 +83,6 @@ def inspect_file(path: Path, class_count: int) -> Inspection:
         kind = "label map" if tag == LABEL else "image"
         problem = f"is a constant {kind}: every voxel is {float(volume.array.flat[0]):g}"
         findings.append(Finding(WARNING, path, problem, "look at it"))
-    if tag not in NOT_IMAGES and volume.array.min() < 0:
-        problem = "has negative values, while 0 is what lies outside the field of view"
-        findings.append(Finding(WARNING, path, problem, "add a constant, so that air is about 0"))
     digest = hashlib.sha256(np.ascontiguousarray(volume.array).tobytes()).hexdigest()
     return Inspection(tuple(findings), Geometry(volume.shape, volume.affine), digest)
 

@@ -14,6 +14,7 @@ from PIL import Image
 from vsuda_cli.images.cropping import to_canonical
 from vsuda_cli.images.ears import sample_evenly
 from vsuda_cli.images.geometry import spacing_of, voxel_mm3
+from vsuda_cli.images.no_signal import no_signal_value
 from vsuda_cli.images.percentiles import tail_percentiles
 from vsuda_cli.report.model import Drawing, Slice, View
 from vsuda_cli.report.viewer import viewer_volumes
@@ -51,7 +52,11 @@ class _Shown:
 
     @staticmethod
     def of(scan: Grey) -> "_Shown":
-        black, white = tail_percentiles(scan.ravel(order="K"), PERCENTILES)
+        values = scan.ravel(order="K")
+        # Padding far below all tissue would leave it one grey.
+        if (padding := no_signal_value(scan)) < 0:
+            values = values[values != padding]
+        black, white = tail_percentiles(values, PERCENTILES)
         return _Shown(scan, black, white)
 
     def greys(self, values: NDArray[Any]) -> NDArray[np.uint8]:
