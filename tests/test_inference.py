@@ -56,7 +56,8 @@ def test_on_the_training_grid_it_is_the_networks_softmax(tmp_path):
     assert found.dtype == np.float32
     assert np.array_equal(found, wanted.permute(1, 2, 3, 0).numpy())
     # The labels are those that validation scores.
-    classes = predict_classes(network, torch.from_numpy(array)[None, None], CPU)[0].numpy()
+    images = torch.from_numpy(array)[None, None]
+    classes = predict_classes(network, images, CPU, mixed=True)[0].numpy()
     assert np.array_equal(found.argmax(axis=-1), classes)
     assert len(np.unique(classes)) == 3
 

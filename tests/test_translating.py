@@ -33,7 +33,8 @@ def test_a_pseudo_image_is_the_generators_output(tmp_path, dims):
     image = noise_image()
     found, affine = translator(image, OTHER)
     array, wanted_affine = prepare(image, OTHER, PREPROCESSING)
-    wanted = translate_volume(translator.network, torch.from_numpy(array)[None], CPU)[0].numpy()
+    volume = torch.from_numpy(array)[None]
+    wanted = translate_volume(translator.network, volume, CPU, mixed=True)[0].numpy()
     assert np.array_equal(found, wanted)
     assert np.array_equal(affine, wanted_affine)
     assert 0 <= found.min() < found.max() <= 1

@@ -143,7 +143,9 @@ def make_segmenter(
     """Return the average of networks on `device`; the other arguments are `load_run`'s."""
     passes = tuple(
         Passes(
-            partial(class_probabilities, member.network, device),
+            partial(
+                class_probabilities, member.network, device, mixed=member.settings.mixed_precision
+            ),
             member.settings.patch_size,
             largest_pass,
             SEGMENTER_BYTES,

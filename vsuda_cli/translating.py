@@ -127,11 +127,13 @@ def make_translator(
     largest_pass: int = config.LARGEST_PASS,
 ) -> Translator:
     """Return the translator that a network on `device` is, trained with these settings."""
-    translate = partial(_translate, network, device)
+    translate = partial(_translate, network, device, mixed=settings.mixed_precision)
     passes = Passes(translate, settings.patch_size, largest_pass, GENERATOR_BYTES, device)
     return Translator(network, settings.preprocessing, epoch, device, passes)
 
 
-def _translate(network: TranslationNetwork, device: torch.device, images: Tensor) -> Tensor:
+def _translate(
+    network: TranslationNetwork, device: torch.device, images: Tensor, *, mixed: bool
+) -> Tensor:
     """Return the translations of images (B, 1, X, Y, Z)."""
-    return torch.stack([translate_volume(network, one, device) for one in images])
+    return torch.stack([translate_volume(network, one, device, mixed=mixed) for one in images])

@@ -155,7 +155,7 @@ def _segmenting(
             predicting.compute(segmenter, predicting.load(segmenter, None, image), ())
 
     def bare() -> None:
-        with torch.no_grad(), autocast(where):
+        with torch.no_grad(), autocast(where, True):
             for batch in given:
                 network(batch)
 
@@ -183,7 +183,7 @@ def _translating(
 
     def bare() -> None:
         for image in waiting:
-            translate_volume(network, image, where)
+            translate_volume(network, image, where, mixed=True)
 
     load = partial(translate_export.load, translator)
     compute = partial(translate_export.compute, {1: translator})

@@ -1,22 +1,39 @@
 """Full precision where there is no CUDA; layouts and compiled blocks change nothing else."""
 
 import copy
+from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from tiny_runs import (
+    SAME,
+    SEGMENTATION,
+    TRANSLATION,
+    noise_image,
+    segmenter_run,
+    translator_run,
+)
 
 from vsuda_cli.config import Training, UNet
+from vsuda_cli.inference import load_run
 from vsuda_cli.networks.resnet_generator import ResnetGenerator
+from vsuda_cli.training import segmenter, translation
+from vsuda_cli.training.data import Item
 from vsuda_cli.training.precision import (
     autocast,
     made_fast,
 )
 from vsuda_cli.training.segmenter import build_unet
+from vsuda_cli.translating import load_translator
+
+CPU = torch.device("cpu")
 
 
 def test_the_cpu_keeps_full_precision() -> None:
     layer, x = torch.nn.Linear(2, 2), torch.ones(1, 2)
-    with autocast(torch.device("cpu")):
+    with autocast(torch.device("cpu"), True):
         inside = layer(x)
     assert inside.dtype == torch.float32
     assert torch.equal(inside, layer(x))
@@ -25,6 +42,44 @@ def test_the_cpu_keeps_full_precision() -> None:
 def test_bf16_is_for_cuda_and_can_be_declined() -> None:
     assert autocast(torch.device("cpu"), True)._enabled is False
     assert autocast(torch.device("cuda"), False)._enabled is False
+
+
+def test_what_a_run_finds_and_validates_is_in_its_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def as_on_a_gpu(device: torch.device, wanted: bool) -> torch.autocast:
+        return torch.autocast(device.type, dtype=torch.bfloat16, enabled=wanted)
+
+    image = noise_image()
+    label = torch.from_numpy(image > np.median(image)).to(torch.uint8)
+
+    def found(mixed: bool) -> list[np.ndarray]:
+        folder = tmp_path / f"{mixed}"
+        segments = replace(SEGMENTATION, mixed_precision=mixed)
+        translates = replace(TRANSLATION, mixed_precision=mixed)
+        segment = load_run(segmenter_run(folder / "segmenter", settings=segments))
+        run = translator_run(folder / "translator", settings=translates)
+        translator = load_translator(run, "best", CPU)
+        item = Item("a", torch.from_numpy(image)[None], label)
+        network = segment.members[0].network
+        dice = segmenter.validation_dice(network, [item], segments, CPU)
+        other = [Item("b", torch.rand(1, 20, 18, 9), None)]
+        distance = translation.validation_distance(
+            translator.network, [item], other, CPU, mixed=mixed
+        )
+        scores = np.array([*dice.values(), *distance.values()])
+        return [segment(image, SAME), translator(image, SAME)[0], scores]
+
+    torch.manual_seed(0)
+    full = found(mixed=False)
+    monkeypatch.setattr(segmenter, "autocast", as_on_a_gpu)
+    monkeypatch.setattr(translation, "autocast", as_on_a_gpu)
+    torch.manual_seed(0)
+    for one, again in zip(full, found(mixed=False), strict=True):
+        assert np.array_equal(one, again)
+    torch.manual_seed(0)
+    for one, other in zip(full, found(mixed=True), strict=True):
+        assert not np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -53,7 +53,7 @@ def test_a_few_steps_lower_the_loss_and_learn_the_toy() -> None:
         assert not any(loss.requires_grad for loss in losses.values())
         totals.append(float(sum(losses.values())))
     assert totals[-1] < 0.5 * totals[0]
-    found = predict_classes(objective.network, batch["labelled"], CPU)
+    found = predict_classes(objective.network, batch["labelled"], CPU, mixed=True)
     assert (found == batch["labelled_label"]).float().mean() > 0.95
 
 

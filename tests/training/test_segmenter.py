@@ -41,9 +41,9 @@ def test_prediction_is_made_without_dropout_and_leaves_the_mode() -> None:
     images = torch.rand((1, 1, 16, 16, 4), generator=torch.Generator().manual_seed(0))
     for training in (True, False):
         network.train(training)
-        found = predict_classes(network, images, CPU)
+        found = predict_classes(network, images, CPU, mixed=True)
         assert network.training is training
-        assert torch.equal(found, predict_classes(network, images, CPU))
+        assert torch.equal(found, predict_classes(network, images, CPU, mixed=True))
         assert found.shape == (1, 16, 16, 4)
 
 

@@ -56,13 +56,13 @@ def test_the_rate_is_constant_and_then_falls_linearly() -> None:
 def test_volumes_of_any_size_keep_their_shape(dims: int) -> None:
     generator = build_generator(dataclasses.replace(TOY, dims=dims))
     image = torch.rand(1, 18, 21, 11)
-    assert translate_volume(generator, image, CPU).shape == image.shape
+    assert translate_volume(generator, image, CPU, mixed=True).shape == image.shape
 
 
 def test_slices_are_translated_each_for_itself() -> None:
     generator = build_generator(TOY)
     image = torch.rand(1, 16, 16, 10)
-    whole = translate_volume(generator, image, CPU)
+    whole = translate_volume(generator, image, CPU, mixed=True)
     with torch.no_grad():
         one = generator(image[..., 9][None])[0]
     assert torch.allclose(whole[..., 9], one, atol=1e-6)
@@ -71,8 +71,9 @@ def test_slices_are_translated_each_for_itself() -> None:
 def test_nothing_held_out_is_no_score() -> None:
     item = Item("a", torch.rand(1, 16, 16, 4), None)
     generator = build_generator(TOY)
-    assert validation_distance(generator, [], [item], CPU) == {}
-    assert set(validation_distance(generator, [item], [item], CPU)) == {VALIDATION_METRIC[0]}
+    assert validation_distance(generator, [], [item], CPU, mixed=True) == {}
+    found = validation_distance(generator, [item], [item], CPU, mixed=True)
+    assert set(found) == {VALIDATION_METRIC[0]}
 
 
 def test_the_nearer_translation_has_the_smaller_score() -> None:
@@ -89,7 +90,7 @@ def test_the_nearer_translation_has_the_smaller_score() -> None:
 
     name, larger_is_better = VALIDATION_METRIC
     near, far = (
-        validation_distance(Unchanged(), [source], [target], CPU)[name]
+        validation_distance(Unchanged(), [source], [target], CPU, mixed=True)[name]
         for target in (source, shifted)
     )
     assert near < far

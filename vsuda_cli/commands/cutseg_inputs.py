@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,11 +115,13 @@ class Parts:
 
         def validate() -> "Row":
             """Score the segmenter on translations of the held-out sources."""
-            generator = objective.cut.generator
-            pseudo = [
-                replace(item, image=translate_volume(generator, item.image, self.device))
-                for item in held_out
-            ]
+            translated = partial(
+                translate_volume,
+                objective.cut.generator,
+                device=self.device,
+                mixed=stage.mixed_precision,
+            )
+            pseudo = [replace(item, image=translated(item.image)) for item in held_out]
             return validation_dice(objective.segmentation.network, pseudo, stage, self.device)
 
         samplers = {

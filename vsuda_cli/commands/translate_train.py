@@ -138,7 +138,8 @@ def translate_train(
             )
 
         def validate() -> dict[str, float]:
-            return validation_distance(generator, held_sources, held_targets, device)
+            mixed = settings.mixed_precision
+            return validation_distance(generator, held_sources, held_targets, device, mixed=mixed)
 
         return RunParts(objective, Batches(samplers), validate, [*held_sources, *held_targets])
 

@@ -1,6 +1,7 @@
 """CutSeg: contrastive translation and segmentation trained end to end (Li et al. 2021)."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -161,16 +162,18 @@ class CutSeg:
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return source, pseudo-target, labels and predictions of the batch's first patches."""
         source, target = batch["source"][:1], batch["target"][:1]
-        with autocast(self._device, self._settings.mixed_precision):
+        mixed = self._settings.mixed_precision
+        with autocast(self._device, mixed):
             pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
         network = self.segmentation.network
+        found = partial(predict_classes, network, device=self._device, mixed=mixed)
         return {
             "source": source[0, 0],
             "pseudo target": pseudo[0, 0].float(),
             "label": batch["source_label"][0],
-            "on pseudo": predict_classes(network, pseudo.float(), self._device)[0],
+            "on pseudo": found(pseudo.float())[0],
             "target": target[0, 0],
-            "on target": predict_classes(network, target, self._device)[0],
+            "on target": found(target)[0],
         }
 
     def streams(self) -> list[torch.Generator]:

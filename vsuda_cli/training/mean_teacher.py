@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -90,12 +91,18 @@ class MeanTeacher(Segmentation):
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what the teacher makes of a labelled and an unlabelled patch."""
         labelled, real = batch["labelled"][:1], batch["unlabelled"][:1]
+        found = partial(
+            predict_classes,
+            self.teacher,
+            device=self._device,
+            mixed=self._settings.mixed_precision,
+        )
         return {
             "pseudo": labelled[0, 0],
             "label": batch["labelled_label"][0],
-            "teacher on pseudo": predict_classes(self.teacher, labelled, self._device)[0],
+            "teacher on pseudo": found(labelled)[0],
             "real": real[0, 0],
-            "teacher on real": predict_classes(self.teacher, real, self._device)[0],
+            "teacher on real": found(real)[0],
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ Network = TypeVar("Network", bound=torch.nn.Module)
 _BLOCKS = ("ResidualBlock", "ResidualUnit")
 
 
-def autocast(device: torch.device, wanted: bool = True) -> torch.autocast:
+def autocast(device: torch.device, wanted: bool) -> torch.autocast:
     """Return a context for forward passes: bf16 needs no loss scaling and keeps float's range."""
     mixed = wanted and device.type == "cuda"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed)

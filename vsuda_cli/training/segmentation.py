@@ -130,7 +130,8 @@ class Segmentation:
         # A look must not move the draws to come.
         self._generator.set_state(before)
         ends = torch.stack([images[0], images[-1]])
-        found = predict_classes(self.network, ends, self._device)
+        mixed = self._settings.mixed_precision
+        found = predict_classes(self.network, ends, self._device, mixed=mixed)
         shown = {"image": images[0, 0], "label": labels[0], "prediction": found[0]}
         if "grafted" in batch:
             z = int(is_one_of(labels[-1], self.lesions).sum(dim=(0, 1)).argmax())

@@ -28,9 +28,14 @@ def build_unet(settings: UNet, class_count: int) -> UNet2d5:
     )
 
 
-def class_probabilities(network: UNet2d5, device: torch.device, images: Tensor) -> Tensor:
-    """Return the probabilities (B, class, X, Y, Z) of images (B, 1, X, Y, Z), in 32 bits."""
-    with autocast(device):
+def class_probabilities(
+    network: UNet2d5, device: torch.device, images: Tensor, *, mixed: bool
+) -> Tensor:
+    """Return the probabilities (B, class, X, Y, Z) of images (B, 1, X, Y, Z), in 32 bits.
+
+    `mixed`: as a run's `mixed_precision`, whose network is to calculate as it learnt.
+    """
+    with autocast(device, mixed):
         logits: Tensor = network(images)
     return logits.float().softmax(dim=1)
 
@@ -45,9 +50,11 @@ def _evaluating(network: UNet2d5) -> Iterator[None]:
 
 
 @torch.no_grad()
-def predict_classes(network: UNet2d5, images: Tensor, device: torch.device) -> Tensor:
+def predict_classes(
+    network: UNet2d5, images: Tensor, device: torch.device, *, mixed: bool
+) -> Tensor:
     """Return the most probable class (B, X, Y, Z) of images (B, 1, X, Y, Z), in evaluation mode."""
-    with _evaluating(network), autocast(device):
+    with _evaluating(network), autocast(device, mixed):
         classes: Tensor = network(images).argmax(dim=1)
     return classes
 
@@ -84,7 +91,7 @@ def _overlap(
     network: UNet2d5, item: Item, settings: SegmentationSettings, device: torch.device
 ) -> Tensor:
     """Return for each class (class, 2) how many voxels are right, and how many found plus there."""
-    softmax = partial(class_probabilities, network, device)
+    softmax = partial(class_probabilities, network, device, mixed=settings.mixed_precision)
     image = item.image[None].to(device)
     found = in_windows(softmax, image, settings.patch_size, device)[0].argmax(dim=0)
     wanted = label_of(item).to(found.device)

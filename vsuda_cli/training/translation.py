@@ -103,12 +103,15 @@ def side_by_side(network: torch.nn.Module, *batches: Tensor) -> tuple[Tensor, ..
     return outputs.chunk(len(batches))
 
 
-def translate_volume(generator: TranslationNetwork, image: Tensor, device: torch.device) -> Tensor:
+def translate_volume(
+    generator: TranslationNetwork, image: Tensor, device: torch.device, *, mixed: bool
+) -> Tensor:
     """Return the translation (1, X, Y, Z) of an image (1, X, Y, Z); 2D networks go slice by slice.
 
-    The generator has neither dropout nor running statistics, so its mode does not matter.
+    The generator has neither dropout nor running statistics, so its mode does not matter. `mixed`:
+    as a run's `mixed_precision`, whose network is to calculate as it learnt.
     """
-    with torch.no_grad(), autocast(device):
+    with torch.no_grad(), autocast(device, mixed):
         return translate_stack(generator, image[None].to(device), SLICES_AT_ONCE)[0].float()
 
 
@@ -141,11 +144,16 @@ def translate_stack(generator: TranslationNetwork, stack: Tensor, chunk: int) ->
 
 
 def validation_distance(
-    generator: TranslationNetwork, source: list[Item], target: list[Item], device: torch.device
+    generator: TranslationNetwork,
+    source: list[Item],
+    target: list[Item],
+    device: torch.device,
+    *,
+    mixed: bool,
 ) -> dict[str, float]:
     """Return how far translated held-out sources are from held-out targets; smaller is better."""
     if not source or not target:
         return {}
-    pseudo = [translate_volume(generator, item.image, device) for item in source]
+    pseudo = [translate_volume(generator, item.image, device, mixed=mixed) for item in source]
     distance = sliced_wasserstein(pseudo, [item.image for item in target])
     return {VALIDATION_METRIC[0]: distance}
