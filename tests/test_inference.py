@@ -129,22 +129,28 @@ def test_runs_are_averaged(tmp_path):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"classes": ("VS", "canal")}, r"classes \['VS', 'canal'\]"),
-        ({"preprocessing": config.Preprocessing(spacing_mm=(1.0, 1.0, 2.0))}, "preprocessing"),
-        ({"preprocessing": dataclasses.replace(PREPROCESSING, percentiles=(1, 99))}, "percentiles"),
+        ({"classes": ("VS", "canal")}, r"classes: \['VS', 'canal'\] -> \['VS', 'cochlea'\]"),
+        (
+            {"preprocessing": config.Preprocessing(spacing_mm=(1.0, 1.0, 2.0))},
+            "preprocessing.spacing_mm: ",
+        ),
+        (
+            {"preprocessing": dataclasses.replace(PREPROCESSING, percentiles=(1, 99))},
+            "preprocessing.percentiles: ",
+        ),
     ],
 )
 def test_runs_that_differ_are_not_averaged(tmp_path, changed, message):
     first = segmenter_run(tmp_path / "first")
     other = segmenter_run(tmp_path / "other", settings=dataclasses.replace(SEGMENTATION, **changed))
-    with pytest.raises(VsudaError, match=rf"other: was trained with .*{message}"):
+    with pytest.raises(VsudaError, match=rf"other: was trained otherwise than .*first.*{message}"):
         load_run(first, ensemble=[other])
 
 
 def test_runs_of_crops_and_of_whole_scans_are_not_averaged(tmp_path):
     first = segmenter_run(tmp_path / "first", crops=True)
     other = segmenter_run(tmp_path / "other", crops=False)
-    with pytest.raises(VsudaError, match="crops False"):
+    with pytest.raises(VsudaError, match="crops: False -> True"):
         load_run(first, ensemble=[other])
     assert load_run(first).crops
     assert not load_run(segmenter_run(tmp_path / "old")).crops

@@ -189,14 +189,18 @@ def segmenter_settings(
 
 
 def _refuse_different(first: Path, one: Loaded, folder: Path, other: Loaded) -> None:
-    for what, a, b in (
-        ("classes", list(one.settings.classes), list(other.settings.classes)),
-        ("preprocessing", one.settings.preprocessing, other.settings.preprocessing),
-        ("crops", one.crops, other.crops),
-    ):
-        if a != b:
-            problem = f"was trained with {what} {b}, but {first} with {a}"
-            raise VsudaError(folder, problem, "average runs of the same kind, or fuse predictions")
+    mine, its = (
+        {
+            "classes": list(run.settings.classes),
+            "preprocessing": resolving.to_dict(run.settings.preprocessing),
+            "crops": run.crops,
+        }
+        for run in (one, other)
+    )
+    changes = resolving.differences(its, mine)
+    if changes:
+        problem = f"was trained otherwise than {first} (its -> that one's: {', '.join(changes)})"
+        raise VsudaError(folder, problem, "average runs of the same kind, or fuse predictions")
 
 
 def _without_excluded(

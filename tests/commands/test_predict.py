@@ -156,7 +156,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(data, tmp_path)
         ([gan, images, out], "does not segment"),
         ([data / "run", images, images], "input folder"),
         ([data / "run", images, out, "--ensemble", gan], "does not segment"),
-        ([data / "run", images, out, "--ensemble", crops], "was trained with crops True"),
+        ([data / "run", images, out, "--ensemble", crops], "crops: True -> False"),
         ([data / "run", images, out, "--checkpoint", "first"], "use best, last or an epoch"),
         ([data / "run", images, out, "--atlas", "a.nii.gz"], "is given without --roi"),
         ([data / "run", images, out, "--roi", "a.nii.gz"], "is given without --atlas"),

@@ -240,6 +240,22 @@ def test_resuming_after_a_signal_gives_the_same_bytes(
     assert results(tmp_path / "run") == uninterrupted
 
 
+def test_a_signal_after_the_last_step_ends_a_run_that_is_complete(
+    tmp_path: Path, uninterrupted: dict[str, bytes]
+) -> None:
+    class Stopping(Watched):
+        def epoch(self, row: Row) -> None:
+            super().epoch(row)
+            if row["epoch"] == SETTINGS.epochs:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(InterruptedRunError, match=r"run: asked to stop; this run is complete"):
+        train(tmp_path / "run", watcher=Stopping())
+    assert results(tmp_path / "run") == uninterrupted
+    assert train(tmp_path / "run").is_file()
+    assert results(tmp_path / "run") == uninterrupted
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGUSR1])
 def test_other_signals_stop_as_well(tmp_path: Path, number: signal.Signals) -> None:
     objective = Line()

@@ -88,7 +88,7 @@ def fit(
 
     Raises VsudaError when no saved state is whole, a loss is no longer finite, memory runs out or
     a checkpoint cannot be written, and InterruptedRunError after SIGTERM, SIGINT or SIGUSR1, once
-    the state of the step just finished is saved.
+    the state of the step just finished is saved, or the whole run.
     """
     loop = _Loop(run, objective, batches, settings, validate, metadata, metric, watcher)
     with closing(loop.journal), stop_on_signals() as stop:
@@ -146,6 +146,9 @@ class _Loop:
                         f"{self.step}; continue with --resume"
                     )
             self._end_epoch(rates, batch)
+        # Whoever asked to stop while it ended meant what would follow it, too.
+        if ranks.mean(torch.tensor([float(stop())])).item() > 0:
+            raise InterruptedRunError(f"{self.run.folder}: asked to stop; this run is complete")
 
     def _take_step(self, batch: dict[str, Tensor], stop: Callable[[], bool]) -> bool:
         """Take one step and tell whether it is to be the last, as all processes agree."""
