@@ -124,6 +124,19 @@ def test_the_command_line_beats_the_environment() -> None:
     assert SEEN["batch"].workers == 2
 
 
+def test_what_is_typed_beats_what_the_environment_says_against_it() -> None:
+    assert call(work, "in", "out", "--skip-existing", VSUDA_FORCE="1").exit_code == 0
+    assert (SEEN["batch"].skip_existing, SEEN["batch"].force) == (True, False)
+    assert call(train, "--force", VSUDA_RESUME="1").exit_code == 0
+    assert (SEEN["options"].resume, SEEN["options"].force) == (False, True)
+    for words, variables in (
+        (["--resume", "--force"], {}),
+        ([], {"VSUDA_RESUME": "1", "VSUDA_FORCE": "1"}),
+    ):
+        error = call(train, *words, **variables).exception
+        assert "contradicts --force" in str(error)
+
+
 def test_training_knows_what_was_typed() -> None:
     assert call(train, "--epochs", "4", VSUDA_SET="seed=1").exit_code == 0
     assert SEEN["options"].typed == {"epochs"}

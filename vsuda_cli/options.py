@@ -174,6 +174,14 @@ class TrainingOptions(LogOptions, DeviceOptions):
         _refuse_both("--resume", self.resume, self.force)
 
 
+def _give_way(values: dict[str, Any], typed: frozenset[str]) -> None:
+    """Leave away what the environment alone says where what was typed contradicts it."""
+    for pair in (("skip_existing", "force"), ("resume", "force")):
+        given = typed & set(pair)
+        if all(values.get(name) for name in pair) and len(given) == 1:
+            values.update({name: name in given for name in pair})
+
+
 def _refuse_both(keeping: str, keep: bool, force: bool) -> None:
     if keep and force:
         raise VsudaError(keeping, "contradicts --force", "give one of the two")
@@ -216,6 +224,7 @@ def expand_options(function: Function) -> Function:
     @wraps(function)
     def command(context: typer.Context, **values: Any) -> Any:
         typed = frozenset(name for name in values if _is_typed(context, name))
+        _give_way(values, typed)
         for name, group in groups.items():
             given = {field.name: values.pop(field.name) for field in _options_of(group)}
             if issubclass(group, TrainingOptions):
