@@ -1,14 +1,15 @@
 """Time and error of the registration under `crop`, beside ANTs' own affine with its defaults.
 
-Run it by hand: `python tests/benchmarks/registration.py [heads|altered|set]` (all three unless one
-is named). It needs the real heads that are kept beside the repository. Openings of the ear canals
-are known to about 2 mm there; in the set of thin slabs the cochleae's centres are the landmarks,
+Run it by hand: `python tests/benchmarks/registration.py [heads|altered|tilted|set]` (all unless
+one is named). It needs the real heads that are kept beside the repository. Openings of the ear
+canals are known to about 2 mm there; in the set of thin slabs the cochleae's centres are the landmarks,
 and errors are distances from the atlas' own, anatomical differences included. What all cases have
 in common is one head's difference from the other, so distances from their mean place are told too.
 Wall time is what a user waits, CPU time what remains comparable on a busy machine; both are on one
 thread, and libraries are loaded before the clock starts.
 """
 
+import itertools
 import os
 import sys
 import time
@@ -26,7 +27,7 @@ from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.affine_search import TO_ITK
 from vsuda_cli.images.cropping import to_canonical, world_points
 from vsuda_cli.images.ears import components
-from vsuda_cli.images.geometry import Affine, transform
+from vsuda_cli.images.geometry import Affine, inverse, transform
 from vsuda_cli.images.registration import Template, make_template, register_left, register_right
 from vsuda_cli.images.resampling import resample_to_grid
 from vsuda_cli.io.cases import labelled_images
@@ -41,6 +42,7 @@ CANALS = {
 }
 PAIRS = (("T2_head_B", "T1_head_A"), ("T1_head_A", "T2_head_B"))
 COCHLEA = 2
+TILTS_DEGREES = (-30, -20, 20, 30)
 # The defaults of `atlas`.
 SAMPLE, MARGIN_MM = 6, 8.0
 PROCESSES = WorkerOptions(workers=2)
@@ -53,7 +55,12 @@ def main() -> None:
     if not SHARED.exists():
         print(f"{SHARED} is not there")
         return
-    tables = {"heads": compare_heads, "altered": alter_heads, "set": go_through_set}
+    tables = {
+        "heads": compare_heads,
+        "altered": alter_heads,
+        "tilted": tilt_heads,
+        "set": go_through_set,
+    }
     for name in sys.argv[1:] or list(tables):
         tables[name]()
 
@@ -101,6 +108,30 @@ def alter_heads() -> None:
             except VsudaError as error:
                 cells = f"refused: {error.problem}"
             print(f"{scan:10} {name:16} -> {atlas:10} {cells}", flush=True)
+
+
+def tilt_heads() -> None:
+    """Slabs of heads that lie tilted, in the other head and in an upright slab of that."""
+    heads, canals = _heads()
+    print("scan      slab  tilt     -> atlas           similarity  right mm  left mm")
+    worst: list[float] = []
+    for scan, atlas in PAIRS:
+        whole = (heads[atlas], canals[atlas])
+        for name, (head, places) in {"": whole, " 45 mm": _slab(*whole, 45, "x", 0)}.items():
+            template, goal = make_template(*head), places[0]
+            for thickness_mm, axis, degrees in itertools.product((36, 60), "xyz", TILTS_DEGREES):
+                slab, at = _slab(heads[scan], canals[scan], thickness_mm, axis, degrees)
+                told = f"{scan} {thickness_mm} mm {axis} {degrees:3} -> {atlas + name:15}"
+                try:
+                    right = register_right(scan, make_template(*slab), template)
+                    left = register_left(scan, make_template(*slab), template, right)
+                except VsudaError as error:
+                    print(f"{told} refused: {error.problem}", flush=True)
+                    continue
+                errors = _errors([right.to_atlas, left.to_atlas], at, goal)
+                worst.append(max(errors))
+                print(f"{told} {right.similarity:10.3f}  {_cells(errors)}", flush=True)
+    print(f"{sum(error > 10 for error in worst)} of {len(worst)} scans over 10 mm")
 
 
 def go_through_set() -> None:
@@ -196,6 +227,21 @@ def _altered(head: Head, places: Places) -> dict[str, tuple[Head, Places]]:
     noise = np.random.default_rng(0).random(array.shape, dtype=np.float32)
     altered["noise"] = ((noise, affine), places)
     return altered
+
+
+def _slab(
+    head: Head, places: Places, thickness_mm: float, axis: str, degrees: float
+) -> tuple[Head, Places]:
+    """Return a slab around the canals of a head that lies tilted, and where they are in it."""
+    size_mm, spacing = np.array([180, 200, thickness_mm]), np.array([0.6, 0.6, 1.5])
+    shape = np.ceil(size_mm / spacing).astype(int).tolist()
+    header = np.diag([*spacing, 1.0])
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+    centre = transform(header, (np.array(shape) - 1.0)[None] / 2)
+    turn[:3, 3] = places.mean(axis=0) - transform(turn, centre)[0]
+    array = resample_to_grid(*head, shape, turn @ header, order=1)
+    return (array, header), transform(inverse(turn), places)
 
 
 def _strip(array: NDArray[np.float32], affine: Affine) -> NDArray[np.float32]:

@@ -16,6 +16,6 @@ def test_a_case_far_less_alike_than_the_others_is_named():
 
 
 def test_a_similarity_that_right_ones_hardly_have_is_named_where_all_are_alike():
-    sides = {"R": {"similarity": 0.06}, "L": {"similarity": 0.034}}
+    sides = {"R": {"similarity": 0.07}, "L": {"similarity": 0.034}}
     lines = outliers({"a": JobResult((), {"sides": sides}), "crop": JobResult((), {"runs": {}})})
-    assert lines == ["a: look at side L: similarity 0.034, right ones mostly exceed 0.05"]
+    assert lines == ["a: look at side L: similarity 0.034, right ones mostly exceed 0.06"]

@@ -5,7 +5,14 @@ import pytest
 from scipy.spatial.transform import Rotation
 from synthetic_head import RIGHT_MM, head
 
-from vsuda_cli.images.coarse_search import distance_mm, improve, rank_starts
+from vsuda_cli.images.coarse_search import (
+    MOST_UPRIGHT,
+    TILTED,
+    UPRIGHT,
+    distance_mm,
+    improve,
+    rank_starts,
+)
 from vsuda_cli.images.geometry import transform, translation
 from vsuda_cli.images.similarity import make_level, similarity
 
@@ -30,10 +37,11 @@ def test_improving_brings_the_ear_near(atlas):
 
 
 def test_starts_are_few_apart_and_ranked(atlas):
-    starts = rank_starts(atlas, atlas)
+    starts = rank_starts(atlas, atlas, UPRIGHT, MOST_UPRIGHT)
     values = [similarity(atlas, atlas, start) for start in starts]
     assert values == sorted(values, reverse=True)
-    assert 1 <= len(starts) <= 5
+    assert 1 <= len(starts) <= MOST_UPRIGHT
+    assert np.array_equal(rank_starts(atlas, atlas, UPRIGHT, 1), starts[:1])
     for i, one in enumerate(starts):
         assert all(distance_mm(atlas, one, other) > 10 for other in starts[:i])
 
@@ -46,7 +54,10 @@ def test_size_stays_that_of_a_head(atlas):
     assert 0.8 < np.cbrt(np.linalg.det(found[:3, :3])) < 1.25
 
 
-def test_starts_are_turned_as_told(atlas):
-    for start in rank_starts(atlas, atlas, (25.0,)):
-        turned, _, _ = Rotation.from_matrix(start[:3, :3]).as_euler("zyx", degrees=True)
-        assert turned == pytest.approx(25)
+@pytest.mark.parametrize("group", TILTED)
+def test_starts_are_tilted_as_told(atlas, group):
+    starts = rank_starts(atlas, atlas, group, 3)
+    assert 1 <= len(starts) <= 3
+    for start in starts:
+        tilt = Rotation.from_matrix(start[:3, :3]).as_euler("xzy", degrees=True)
+        assert any(tilt == pytest.approx(wanted) for wanted in group)

@@ -7,9 +7,10 @@ from synthetic_head import LEFT_MM, RIGHT_MM, SHAPE, head
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import registration
-from vsuda_cli.images.coarse_search import rank_starts
+from vsuda_cli.images.coarse_search import TILTED, UPRIGHT, rank_starts
 from vsuda_cli.images.geometry import transform, translation
 from vsuda_cli.images.registration import (
+    GOOD_SIMILARITY,
     implausible,
     make_template,
     mirror_template,
@@ -86,15 +87,36 @@ def test_a_thin_slab_and_a_whole_head(atlas, swap):
     assert error_mm(found.to_atlas, np.eye(4), RIGHT_MM) < 5
 
 
-def test_starts_turned_to_the_side_are_tried_where_the_others_fail(atlas, monkeypatch):
-    def without_straight_ones(fixed, moving, turns_degrees=(0.0,)):
-        return [] if turns_degrees == (0.0,) else rank_starts(fixed, moving, turns_degrees)
+@pytest.mark.parametrize("degrees", [(0, 0, 30), (0, -30, 0), (-36, 0, 0)])
+def test_tilted_starts_are_tried_where_the_others_fail(atlas, monkeypatch, degrees):
+    def without_upright_ones(fixed, moving, tilts, most):
+        return [] if tilts == UPRIGHT else rank_starts(fixed, moving, tilts, most)
 
-    monkeypatch.setattr(registration, "rank_starts", without_straight_ones)
-    move = moved_by((0, 0, 30), (4, 6, 0))
+    monkeypatch.setattr(registration, "rank_starts", without_upright_ones)
+    move = moved_by(degrees, (4, 6, 0))
     image, _, affine = head("T2", move, seed=6)
     found = register_right("a", make_template(image, affine), atlas)
     assert error_mm(found.to_atlas, move, RIGHT_MM) < 5
+
+
+def test_tilted_starts_are_not_tried_where_one_is_good(atlas, monkeypatch):
+    tried = []
+
+    def noted(fixed, moving, tilts, most):
+        tried.append(tilts)
+        return rank_starts(fixed, moving, tilts, most)
+
+    monkeypatch.setattr(registration, "rank_starts", noted)
+    image, _, affine = head("T2", seed=2)
+    scan = make_template(image, affine)
+    found = register_right("a", scan, atlas)
+    assert found.similarity > GOOD_SIMILARITY
+    assert tried == [UPRIGHT]
+    # Else they are, and what is found stays the most alike.
+    monkeypatch.setattr(registration, "GOOD_SIMILARITY", 1.0)
+    again = register_right("a", scan, atlas)
+    assert tried == [UPRIGHT, UPRIGHT, *TILTED]
+    assert again.similarity >= found.similarity
 
 
 def test_the_left_ear_can_be_found_alone(atlas):

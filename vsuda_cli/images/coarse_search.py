@@ -11,14 +11,25 @@ from scipy.spatial.transform import Rotation
 from vsuda_cli.images.geometry import Affine
 from vsuda_cli.images.similarity import Level, similarity
 
-# Where a thin slab lies in a head cannot be told from centres: heights, depths and nods are tried.
+# Degrees about the axes to the right, up and to the front.
+Tilt = tuple[float, float, float]
+
+# Where a thin slab lies in a head cannot be told from centres: heights and depths are tried.
 START_HEIGHTS_MM = (-60.0, -48.0, -36.0, -24.0, -12.0, 0.0, 12.0, 24.0, 36.0, 48.0, 60.0)
 START_DEPTHS_MM = (-16.0, 0.0, 16.0)
-START_NODS_DEGREES = (-20.0, 0.0, 20.0)
-# Turns to the side, tried where the others end in nothing to be trusted: few lie so in a scanner.
-SIDEWAYS_TURNS_DEGREES = (-25.0, 25.0)
-# How many of them are improved, and how far apart their volumes' middles must be.
-MOST_STARTS = 5
+# And ways to lie in a scanner: degrees of a nod, a turn to the side and a tilt of the ear to the
+# shoulder.
+UPRIGHT: tuple[Tilt, ...] = ((-20.0, 0.0, 0.0), (0.0, 0.0, 0.0), (20.0, 0.0, 0.0))
+# Few lie otherwise: each group is tried for itself, lest the best starts of one be all there is.
+TILTED: tuple[tuple[Tilt, ...], ...] = (
+    *(tuple((nod, turn, 0.0) for nod, _, _ in UPRIGHT) for turn in (-25.0, 25.0)),
+    *(tuple((nod, 0.0, tilt) for nod, _, _ in UPRIGHT) for tilt in (-25.0, 25.0)),
+    ((-35.0, 0.0, 0.0),),
+    ((35.0, 0.0, 0.0),),
+)
+# How many of the starts are improved, in all or of each group, and how far apart their volumes'
+# middles must be.
+MOST_UPRIGHT, MOST_TILTED = 5, 3
 START_DISTANCE_MM = 10.0
 # Moves of the first line searches: mm along x, y, z; degrees about them; percent of size.
 FIRST_MOVES = (4.0, 4.0, 4.0, 4.0, 4.0, 4.0, 4.0)
@@ -27,20 +38,16 @@ LARGEST_GROWTH_PERCENT = 20.0
 ROUNDS = 6
 
 
-def rank_starts(
-    fixed: Level, moving: Level, turns_degrees: Sequence[float] = (0.0,)
-) -> list[Affine]:
+def rank_starts(fixed: Level, moving: Level, tilts: Sequence[Tilt], most: int) -> list[Affine]:
     """Return the starts (4x4, fixed world to moving world) of highest similarity, best first.
 
-    At most MOST_STARTS, and only such that the volumes overlap. `turns_degrees` are turns to the
-    side, about the vertical.
+    At most `most`, and only such that the volumes overlap. A tilt turns the fixed volume about the
+    axes to the right, then up, then to the front.
     """
     scored = []
-    for height, depth, nod, turn in itertools.product(
-        START_HEIGHTS_MM, START_DEPTHS_MM, START_NODS_DEGREES, turns_degrees
-    ):
+    for height, depth, tilt in itertools.product(START_HEIGHTS_MM, START_DEPTHS_MM, tilts):
         start = np.eye(4)
-        start[:3, :3] = Rotation.from_euler("xz", (nod, turn), degrees=True).as_matrix()
+        start[:3, :3] = Rotation.from_euler("xzy", tilt, degrees=True).as_matrix()
         goal = moving.mass_centre_mm + np.array((0.0, depth, height))
         start[:3, 3] = goal - start[:3, :3] @ fixed.mass_centre_mm
         scored.append((similarity(fixed, moving, start), start))
@@ -48,7 +55,7 @@ def rank_starts(
     chosen: list[Affine] = []
     for value, start in scored:
         apart = [distance_mm(fixed, start, other) for other in chosen]
-        if value > 0 and len(chosen) < MOST_STARTS and all(d > START_DISTANCE_MM for d in apart):
+        if value > 0 and len(chosen) < most and all(d > START_DISTANCE_MM for d in apart):
             chosen.append(start)
     return chosen
 

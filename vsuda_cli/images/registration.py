@@ -1,6 +1,7 @@
 """Where an atlas' region lies in a scan: affine registration that knows when it failed."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,14 @@ from scipy.spatial.transform import Rotation
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.affine_search import refine
-from vsuda_cli.images.coarse_search import SIDEWAYS_TURNS_DEGREES, improve, rank_starts
+from vsuda_cli.images.coarse_search import (
+    MOST_TILTED,
+    MOST_UPRIGHT,
+    TILTED,
+    UPRIGHT,
+    improve,
+    rank_starts,
+)
 from vsuda_cli.images.geometry import Affine, inverse, reflection, translation
 from vsuda_cli.images.no_signal import with_no_signal_at_0
 from vsuda_cli.images.similarity import Level, make_level, similarity
@@ -33,14 +41,15 @@ SCALE_RANGE = (0.75, 1.33)
 LARGEST_ANISOTROPY = 1.4
 LARGEST_ROTATION_DEGREES = 40.0
 # Similarities (see there): other contrast, other head, thin slabs reach 0.06 to 0.09 when right,
-# whole heads 0.11 and more; noise stays below 0.02. Below the second number other starts are tried
-# too.
+# whole heads 0.11 and more; noise stays below 0.02. Below the second number more and other starts
+# are tried: of real heads of another contrast tilted by 20 and 30 degrees, every second one was
+# cut out in a wrong place at 0.05 to 0.08 (tests/benchmarks/registration.py).
 LEAST_SIMILARITY = 0.03
 GOOD_SIMILARITY = 0.1
-# Below this most registrations of real heads were wrong, also where all of a call are alike: scans
-# turned by 30 degrees or by half a turn. Right ones reach more between contrasts, too, but for some
-# whole heads in the atlas of a slab.
-DOUBTFUL_SIMILARITY = 0.05
+# Below this most registrations of real heads were wrong, also where all of a call are alike: thin
+# slabs tilted by 30 degrees in the atlas of another. Right ones reach more between contrasts, too,
+# but for some whole heads in the atlas of a slab.
+DOUBTFUL_SIMILARITY = 0.06
 # The second ear must come out nearly as alike as the first.
 LEAST_SHARE_OF_FIRST = 0.8
 
@@ -89,14 +98,18 @@ def mirror_template(scan: Template) -> tuple[Template, Affine]:
 def register_right(where: object, scan: Template, atlas: Template) -> Registration:
     """Register a scan to the atlas, right ear on right ear.
 
-    Where that ends in nothing to be trusted, starts turned to the side are tried too. Raises
-    VsudaError if none ends in a plausible transform with enough similarity.
+    Where that does not end well, starts of heads that lie tilted are tried too. Raises VsudaError
+    if none ends in a plausible transform with enough similarity.
     """
-    best, reason = _search(where, scan, atlas, (0.0,))
-    if best is None or best.similarity < DOUBTFUL_SIMILARITY:
-        turned, _ = _search(where, scan, atlas, SIDEWAYS_TURNS_DEGREES)
-        found = [one for one in (best, turned) if one is not None]
-        best = max(found, key=lambda one: one.similarity, default=None)
+    upright = rank_starts(scan.coarse, atlas.coarse, UPRIGHT, MOST_UPRIGHT)
+    best, reason = _search(where, scan, atlas, upright)
+    if best is None or best.similarity < GOOD_SIMILARITY:
+        tilted = [
+            start
+            for group in TILTED
+            for start in rank_starts(scan.coarse, atlas.coarse, group, MOST_TILTED)
+        ]
+        best, _ = _search(where, scan, atlas, tilted, best)
     if best is None:
         raise VsudaError(
             where,
@@ -143,22 +156,28 @@ def implausible(matrix: Affine, value: float) -> str | None:
 
 
 def _search(
-    where: object, scan: Template, atlas: Template, turns_degrees: tuple[float, ...]
+    where: object,
+    scan: Template,
+    atlas: Template,
+    starts: Sequence[Affine],
+    best: Registration | None = None,
 ) -> tuple[Registration | None, str]:
     """Return the most alike plausible transform, None if there is none, and why.
 
-    The most promising starts are improved on coarse grids; the best goes on to an affine
-    optimisation, and the next ones too as long as none has become good.
+    The starts are improved on coarse grids; the best goes on to an affine optimisation, and the
+    next ones too as long as none has become good. Where there is a `best` already, they must be
+    more alike than that on the coarse grids.
     """
-    starts = rank_starts(scan.coarse, atlas.coarse, turns_degrees)
     rough = [improve(scan.coarse, atlas.coarse, start) for start in starts]
     numbered = sorted(enumerate(rough, 1), key=lambda item: -item[1][1])
-    best: Registration | None = None
+    least = LEAST_SIMILARITY
+    if best is not None:
+        least = max(least, similarity(scan.coarse, atlas.coarse, best.to_atlas))
     uniform = np.ptp(scan.coarse.array) == 0
     reason = "all its voxels have the same value" if uniform else "no start overlaps the atlas"
     for number, (start, rough_value) in numbered[:MOST_REFINED]:
-        if rough_value < LEAST_SIMILARITY:
-            reason = f"the similarity is {rough_value:.3f}, below {LEAST_SIMILARITY}"
+        if rough_value < least:
+            reason = f"the similarity is {rough_value:.3f}, below {least:.3g}"
             break
         found, problem = _refine(scan, atlas, start, f"start {number}", ITERATIONS)
         reason = problem or reason
