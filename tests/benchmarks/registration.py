@@ -1,8 +1,8 @@
 """Time and error of the registration under `crop`, beside ANTs' own affine with its defaults.
 
-Run it by hand: `python tests/benchmarks/registration.py [heads|altered|tilted|set]` (all unless
-one is named). It needs the real heads that are kept beside the repository. Openings of the ear
-canals are known to about 2 mm there; in the set of thin slabs the cochleae's centres are the landmarks,
+Run it by hand: `python tests/benchmarks/registration.py [heads|altered|tilted|set]` (all unless one
+is named). It needs the real heads that are kept beside the repository. Openings of the ear canals
+are known to about 2 mm there; in the set of thin slabs the cochleae's centres are the landmarks,
 and errors are distances from the atlas' own, anatomical differences included. What all cases have
 in common is one head's difference from the other, so distances from their mean place are told too.
 Wall time is what a user waits, CPU time what remains comparable on a busy machine; both are on one
