@@ -1,6 +1,9 @@
 """How a command that works case by case reports and ends."""
 
 import json
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +53,23 @@ def test_written_paths_go_to_stdout_in_order(
     assert captured.err == "a: a note\nb: a note\n"
     assert list(outcome.results) == ["a", "b"]
     finish(outcome)
+
+
+def test_what_a_worker_leaves_that_dies_meanwhile_is_removed(tmp_path: Path) -> None:
+    line = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with subprocess.Popen(line) as writer:
+        machine = socket.gethostname().partition(".")[0]
+        leftover = tmp_path / f".a.txt.{machine}.{writer.pid}.x.partial"
+        leftover.touch()
+
+        def ended(case: str, path: Path) -> JobResult:
+            assert leftover.exists()
+            writer.kill()
+            writer.wait()
+            return work(case, path)
+
+        run_cases("Working", jobs_for(tmp_path, "a"), ended, BatchOptions())
+    assert [path.name for path in tmp_path.iterdir()] == ["a.txt"]
 
 
 def test_json_gives_an_object_a_case_failures_included(

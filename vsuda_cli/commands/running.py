@@ -139,7 +139,8 @@ def _run_share(
             named = tuple(path for path in job.outputs if path.suffix != ".json")
             _report(job, JobResult(named, {"dry_run": True}), options)
         return outcome
-    remove_leftovers(path.parent for job in share for path in job.outputs)
+    folders = {path.parent for job in share for path in job.outputs}
+    remove_leftovers(folders)
     with console.progress(title, len(to_run)) as bar:
         for job, result in start(to_run):
             if isinstance(result, Failure):
@@ -150,6 +151,8 @@ def _run_share(
                 outcome.results[job.case] = result
                 _report(job, result, options)
             bar.advance(note=job.case)
+    # Those of a killed command's workers, too, which end a second after it.
+    remove_leftovers(folders)
     return outcome
 
 
