@@ -11,6 +11,7 @@ from vsuda_cli.images.coarse_search import TILTED, UPRIGHT, rank_starts
 from vsuda_cli.images.geometry import transform, translation
 from vsuda_cli.images.registration import (
     GOOD_SIMILARITY,
+    Registration,
     implausible,
     make_template,
     mirror_template,
@@ -117,6 +118,23 @@ def test_tilted_starts_are_not_tried_where_one_is_good(atlas, monkeypatch):
     again = register_right("a", scan, atlas)
     assert tried == [UPRIGHT, UPRIGHT, *TILTED]
     assert again.similarity >= found.similarity
+
+
+@pytest.mark.parametrize(("tilted", "taken"), [(0.065, "upright"), (0.075, "tilted")])
+def test_a_tilted_start_must_end_clearly_more_alike(atlas, monkeypatch, tilted, taken):
+    found = {
+        True: Registration(np.eye(4), 0.06, "upright"),
+        False: Registration(np.eye(4), tilted, "tilted"),
+    }
+    calls = []
+
+    def search(*words):
+        calls.append(words)
+        return found[len(calls) == 1], ""
+
+    monkeypatch.setattr(registration, "_search", search)
+    assert register_right("a", atlas, atlas).start == taken
+    assert len(calls) == 2
 
 
 def test_the_left_ear_can_be_found_alone(atlas):
