@@ -23,7 +23,6 @@ from vsuda_cli.training.optimising import (
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import Segmentation, polynomial_rate, vary_intensity
 from vsuda_cli.training.segmentation_loss import counted_cross_entropy, segmentation_losses
-from vsuda_cli.training.segmenter import predict_classes
 from vsuda_cli.training.step_graph import StepGraph
 from vsuda_cli.training.translation import as_slices, translate_stack
 
@@ -162,11 +161,9 @@ class CutSeg:
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return source, pseudo-target, labels and predictions of the batch's first patches."""
         source, target = batch["source"][:1], batch["target"][:1]
-        mixed = self._settings.mixed_precision
-        with autocast(self._device, mixed):
+        with autocast(self._device, self._settings.mixed_precision):
             pseudo = translate_stack(self.cut.generator, source, self._settings.slice_chunk)
-        network = self.segmentation.network
-        found = partial(predict_classes, network, device=self._device, mixed=mixed)
+        found = partial(self.segmentation.found_by, self.segmentation.network)
         return {
             "source": source[0, 0],
             "pseudo target": pseudo[0, 0].float(),

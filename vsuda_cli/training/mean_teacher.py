@@ -2,7 +2,6 @@
 
 import copy
 import math
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +14,6 @@ from vsuda_cli.training.augmentation import augment_intensity
 from vsuda_cli.training.precision import autocast, made_fast
 from vsuda_cli.training.segmentation import Segmentation
 from vsuda_cli.training.segmentation_loss import counted_cross_entropy
-from vsuda_cli.training.segmenter import predict_classes
 
 
 class MeanTeacher(Segmentation):
@@ -91,18 +89,12 @@ class MeanTeacher(Segmentation):
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return what the teacher makes of a labelled and an unlabelled patch."""
         labelled, real = batch["labelled"][:1], batch["unlabelled"][:1]
-        found = partial(
-            predict_classes,
-            self.teacher,
-            device=self._device,
-            mixed=self._settings.mixed_precision,
-        )
         return {
             "pseudo": labelled[0, 0],
             "label": batch["labelled_label"][0],
-            "teacher on pseudo": found(labelled)[0],
+            "teacher on pseudo": self.found_by(self.teacher, labelled)[0],
             "real": real[0, 0],
-            "teacher on real": found(real)[0],
+            "teacher on real": self.found_by(self.teacher, real)[0],
         }
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vsuda_cli.config import SegmentationSettings
 from vsuda_cli.networks.contrast_curve import hide_structures, smooth_in_plane
+from vsuda_cli.networks.unet2d5 import UNet2d5
 from vsuda_cli.training.augmentation import (
     augment_intensity,
     mirror_some,
@@ -120,6 +121,10 @@ class Segmentation:
         shown = (drawn + smooth_in_plane(lesion, (2, 3), passes=1) * noise).clamp(0, 1)
         return augment_intensity(shown, self._settings.augmentation, self._generator)
 
+    def found_by(self, network: UNet2d5, images: Tensor) -> Tensor:
+        """Return the classes (B, X, Y, Z) that a network of this run finds in images."""
+        return predict_classes(network, images, self._device, mixed=self._settings.mixed_precision)
+
     def pictures(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return image, label and prediction of the first patch, as it is trained on.
 
@@ -129,9 +134,7 @@ class Segmentation:
         images, labels = self.augmented(batch)
         # A look must not move the draws to come.
         self._generator.set_state(before)
-        ends = torch.stack([images[0], images[-1]])
-        mixed = self._settings.mixed_precision
-        found = predict_classes(self.network, ends, self._device, mixed=mixed)
+        found = self.found_by(self.network, torch.stack([images[0], images[-1]]))
         shown = {"image": images[0, 0], "label": labels[0], "prediction": found[0]}
         if "grafted" in batch:
             z = int(is_one_of(labels[-1], self.lesions).sum(dim=(0, 1)).argmax())
