@@ -10,7 +10,7 @@ from odd_headers import write_with_header
 
 from vsuda_cli import console
 from vsuda_cli.io.batch import Job, JobResult
-from vsuda_cli.io.header import open_checked
+from vsuda_cli.io.header import read_header
 from vsuda_cli.io.workers import run
 
 pytestmark = pytest.mark.usefixtures("restored_console")
@@ -28,7 +28,7 @@ def mirrored(tmp_path: Path) -> Path:
 
 def read(path: Path) -> JobResult:
     """Read a header; a worker process imports this."""
-    open_checked(path)
+    read_header(path)
     return JobResult(())
 
 

@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images.geometry import translation
 from vsuda_cli.io import nifti
+from vsuda_cli.io.repair import repair
 
 
 def image_array(shape: tuple[int, ...] = SHAPE) -> NDArray[np.float32]:
@@ -304,3 +305,22 @@ def test_wholeness_of_other_files_is_not_being_empty(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}")
     assert nifti.is_whole(tmp_path / "a.json")
     assert not nifti.is_whole(tmp_path / "absent.json")
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("claimed", [3008, 7, 10**9])
+def test_notes_between_header_and_voxels_are_passed_over(
+    tmp_path: Path, suffix: str, claimed: int
+) -> None:
+    # AFNI writes kilobytes of them, and a damaged one says nothing about the voxels.
+    voxels = np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE)
+    noted = nib.Nifti1Image(voxels, AFFINE)
+    noted.header.extensions.append(nib.nifti1.Nifti1Extension("afni", b"x" * 3000))
+    raw = bytearray(noted.to_bytes())
+    raw[352:356] = claimed.to_bytes(4, "little")
+    path = tmp_path / f"a_T2{suffix}"
+    path.write_bytes(gzip.compress(raw) if suffix == ".nii.gz" else raw)
+    assert nifti.read_geometry(path).shape == SHAPE
+    np.testing.assert_array_equal(nifti.load_image(path).array, voxels)
+    assert nifti.is_whole(path)
+    np.testing.assert_array_equal(repair(path, "T2").array, voxels)

@@ -1,6 +1,5 @@
 """What a NIfTI header must say before a single voxel is read."""
 
-import io
 import itertools
 import os
 import struct
@@ -10,7 +9,6 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
@@ -20,13 +18,13 @@ from vsuda_cli.io import compression
 
 # deflate cannot shrink data more than 1032 times; a header that claims more is lying.
 LARGEST_DEFLATE_RATIO = 1032
-HEADER_BYTES = 544
+# Of NIfTI-2, the larger one. What a file may have between header and voxels is not looked at.
+HEADER_BYTES = 540
 SHEAR_TOLERANCE = 1e-3
 SPACING_RANGE_MM = (1e-3, 1e3)
 NIFTI2_SIZES = (struct.pack("<i", 540), struct.pack(">i", 540))
 UNREADABLE: tuple[type[Exception], ...] = (
     HeaderDataError,
-    ImageFileError,
     WrapStructError,
     OSError,
     OverflowError,
@@ -35,8 +33,8 @@ UNREADABLE: tuple[type[Exception], ...] = (
 )
 
 
-def open_checked(path: Path) -> Any:
-    """Return a nibabel image whose header was checked against the file's size; no voxel is read.
+def read_header(path: Path) -> Any:
+    """Return a nibabel header that was checked against the file's size; no voxel is read.
 
     Raises VsudaError for what cannot be read as a 3D or 4D image of one real value a voxel.
     """
@@ -46,16 +44,24 @@ def open_checked(path: Path) -> Any:
         raise VsudaError(path, "does not exist", "check the path")
     try:
         raw = bytes(compression.read_start(path, HEADER_BYTES))
-        image_class = nib.Nifti2Image if raw[:4] in NIFTI2_SIZES else nib.Nifti1Image
+        kind = nib.Nifti2Header if raw[:4] in NIFTI2_SIZES else nib.Nifti1Header
+        header = kind(raw[: kind.template_dtype.itemsize], check=False)
         # nibabel's own checks turn a pixel size of 0 into 1 and drop signs: look before they do.
-        as_stored = image_class.header_class.from_fileobj(io.BytesIO(raw), check=False)
-        _refuse_qform_without_spacing(path, as_stored)
-        header = image_class.header_class.from_fileobj(io.BytesIO(raw))
+        _refuse_qform_without_spacing(path, header)
+        header.check_fix()
         _refuse_impossible_size(path, header)
         _refuse_colours_and_complex(path, header)
-        return image_class.from_filename(path)
+        # It raises for factors that are no numbers.
+        scale_factors(header)
     except UNREADABLE as error:
         raise VsudaError(path, f"is not a readable NIfTI file ({error})", "replace it") from error
+    return header
+
+
+def scale_factors(header: Any) -> tuple[float, float]:
+    """Return what stored values are multiplied by, and what is added; 1 and 0 if it says none."""
+    slope, intercept = header.get_slope_inter()
+    return (1.0, 0.0) if slope is None else (float(slope), float(intercept))
 
 
 def declared_bytes(header: Any) -> int:
@@ -66,17 +72,17 @@ def declared_bytes(header: Any) -> int:
     return voxels * int(header.get_data_dtype().itemsize)
 
 
-def checked_affine(image: Any, path: Path) -> NDArray[np.float64]:
+def checked_affine(header: Any, path: Path) -> NDArray[np.float64]:
     """Return the affine (4x4, voxel index to RAS mm): the sform, the qform where there is none.
 
     Raises VsudaError if there is neither, and for NaN, spacings that no scan has, and shear.
     """
-    header = image.header
-    if int(header["sform_code"]) == 0 and int(header["qform_code"]) == 0:
+    has_sform = int(header["sform_code"]) != 0
+    if not has_sform and int(header["qform_code"]) == 0:
         raise VsudaError(
             path, "has neither sform nor qform: nobody knows where it lies", "vsuda check --fix"
         )
-    affine = np.asarray(image.affine, dtype=np.float64)
+    affine = np.asarray(header.get_sform() if has_sform else read_qform(header), dtype=np.float64)
     if not np.isfinite(affine).all():
         raise VsudaError(path, "has NaN in its affine", "repair: vsuda check --fix")
     spacing = column_norms(affine)

@@ -20,7 +20,7 @@ from vsuda_cli.io.cases import (
     is_nifti,
     parse_name,
 )
-from vsuda_cli.io.header import farthest_apart_mm, open_checked, read_qform
+from vsuda_cli.io.header import farthest_apart_mm, read_header, read_qform, scale_factors
 from vsuda_cli.io.nifti import (
     Geometry,
     Volume,
@@ -114,23 +114,22 @@ def load_by_tag(path: Path, tag: str | None, class_count: int | None = None) -> 
 
 def _header_findings(path: Path, tag: str | None) -> list[Finding]:
     """Look at what a loader passes over or decides by rule."""
-    image = open_checked(path)
-    header = image.header
+    header = read_header(path)
+    shape = header.get_data_shape()
     findings = []
-    if len(image.shape) > 3 and set(image.shape[3:]) == {1}:
-        problem = f"has shape {image.shape}: a 3D image with idle axes"
+    if len(shape) > 3 and set(shape[3:]) == {1}:
+        problem = f"has shape {shape}: a 3D image with idle axes"
         findings.append(Finding(WARNING, path, problem, "vsuda check --fix drops them"))
     if int(header["sform_code"]) > 0 and int(header["qform_code"]) > 0:
         qform = read_qform(header)
-        apart = farthest_apart_mm(header.get_sform(), qform, image.shape)
+        apart = farthest_apart_mm(header.get_sform(), qform, shape)
         # Written this way round, a difference that is no number counts as one.
         if not apart <= FORM_TOLERANCE_MM:
             problem = f"sform and qform lie {apart:.1f} mm apart (here the sform counts)"
             if np.isnan(qform).any():
                 problem = "has a qform that is no rotation (here the sform counts)"
             findings.append(Finding(WARNING, path, problem, "vsuda check --fix makes them agree"))
-    # nibabel takes the factors out of the header it shows; the data's proxy keeps them.
-    slope, intercept = image.dataobj.slope, image.dataobj.inter
+    slope, intercept = scale_factors(header)
     if (slope, intercept) != (1, 0) and tag == LABEL:
         problem = f"is a label map with scale factor {slope} and offset {intercept}"
         findings.append(Finding(WARNING, path, problem, "vsuda check --fix removes them"))

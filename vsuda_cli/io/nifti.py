@@ -17,7 +17,8 @@ from vsuda_cli.io.header import (
     column_norms,
     declared_bytes,
     farthest_apart_mm,
-    open_checked,
+    read_header,
+    scale_factors,
 )
 from vsuda_cli.io.probabilities import problem_with
 
@@ -57,15 +58,38 @@ class Volume:
 
 def read_geometry(path: Path) -> Geometry:
     """Read and check a header; the data is not touched."""
-    image = open_checked(path)
-    return Geometry(_spatial_shape(image.shape), checked_affine(image, path))
+    header = read_header(path)
+    return Geometry(_spatial_shape(header.get_data_shape()), checked_affine(header, path))
+
+
+def read_voxels(header: Any, path: Path, dtype: type[np.generic] | None = None) -> NDArray[Any]:
+    """Return the voxels, after the whole file was read (and, compressed, its checksum verified).
+
+    They are of `dtype`, or where that is None as the header's scale factor makes them. Raises
+    VsudaError for a file that is truncated or damaged.
+    """
+    shape, offset = header.get_data_shape(), int(header.get_data_offset())
+    slope, intercept = scale_factors(header)
+    try:
+        raw = compression.read_whole(path, offset + declared_bytes(header))
+        count = int(np.prod(shape, dtype=np.int64))
+        array = np.frombuffer(raw, header.get_data_dtype(), count, offset)
+        array = array.reshape(shape, order="F")
+        if dtype and array.dtype.kind in "iu" and slope != 1 and intercept == 0:
+            # Piece by piece: double precision of the whole takes three times as long.
+            found = np.empty(array.shape, dtype, order="F")
+            np.multiply(array, slope, out=found, dtype=np.float64, casting="same_kind")
+            return found
+        return np.asarray(apply_read_scaling(array, slope, intercept), dtype=dtype)
+    except UNREADABLE as error:
+        raise VsudaError(path, f"is truncated or damaged ({error})", "copy it again") from error
 
 
 def load_image(path: Path) -> Volume:
     """Load a 3D image as float32. NaN, Inf, 4D, bad geometry and damaged files are refused."""
-    image = open_checked(path)
-    affine = checked_affine(image, path)
-    array = _three_dimensional(_data(image, path, np.float32), path)
+    header = read_header(path)
+    affine = checked_affine(header, path)
+    array = _three_dimensional(read_voxels(header, path, np.float32), path)
     if not np.isfinite(array).all():
         count = int(np.count_nonzero(~np.isfinite(array)))
         raise VsudaError(path, f"holds {count} NaN or infinite voxels", "repair: vsuda check --fix")
@@ -78,9 +102,9 @@ def load_label(path: Path, class_count: int | None = None) -> Volume:
     Raises VsudaError for values that are no integers, or not below `class_count` (background
     included) when it is given.
     """
-    image = open_checked(path)
-    affine = checked_affine(image, path)
-    array = _three_dimensional(_data(image, path), path)
+    header = read_header(path)
+    affine = checked_affine(header, path)
+    array = _three_dimensional(read_voxels(header, path), path)
     if array.dtype.kind not in "iub":
         rounded = np.rint(array)
         # A scale factor of 1/255 or a float header moves a whole number by rounding only.
@@ -117,9 +141,9 @@ def load_probability(path: Path) -> Volume:
 
     Raises VsudaError, too, for values that are none: of each voxel they must sum up to 1.
     """
-    image = open_checked(path)
-    affine = checked_affine(image, path)
-    array = _data(image, path, np.float32)
+    header = read_header(path)
+    affine = checked_affine(header, path)
+    array = read_voxels(header, path, np.float32)
     if array.ndim != 4 or array.shape[3] < 2:
         raise VsudaError(path, f"has shape {array.shape}", "give a 4D map (x, y, z, class)")
     problem = problem_with(array)
@@ -163,32 +187,11 @@ def is_whole(path: Path) -> bool:
     """Tell whether a file can be read to its end; a NIfTI file must hold all its voxels."""
     try:
         if path.name.endswith((".nii", ".nii.gz")):
-            _data(open_checked(path), path)
+            read_voxels(read_header(path), path)
             return True
         return path.stat().st_size > 0
     except (VsudaError, OSError):
         return False
-
-
-def _data(image: Any, path: Path, dtype: type[np.generic] | None = None) -> NDArray[Any]:
-    """Return the voxels, after the whole file was read (and, compressed, its checksum verified).
-
-    They are of `dtype`, or where that is None as the header's scale factor makes them.
-    """
-    stored = image.dataobj
-    try:
-        raw = compression.read_whole(path, int(stored.offset) + declared_bytes(image.header))
-        count = int(np.prod(stored.shape, dtype=np.int64))
-        array = np.frombuffer(raw, stored.dtype, count, int(stored.offset))
-        array = array.reshape(stored.shape, order="F")
-        if dtype and array.dtype.kind in "iu" and stored.slope != 1 and stored.inter == 0:
-            # Piece by piece: double precision of the whole takes three times as long.
-            found = np.empty(array.shape, dtype, order="F")
-            np.multiply(array, stored.slope, out=found, dtype=np.float64, casting="same_kind")
-            return found
-        return np.asarray(apply_read_scaling(array, stored.slope, stored.inter), dtype=dtype)
-    except UNREADABLE as error:
-        raise VsudaError(path, f"is truncated or damaged ({error})", "copy it again") from error
 
 
 def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -5,18 +5,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.io import atomic
 from vsuda_cli.io.cases import LABEL, PROBABILITY
-from vsuda_cli.io.header import SHEAR_TOLERANCE, column_norms, farthest_apart_mm, read_qform
+from vsuda_cli.io.header import (
+    SHEAR_TOLERANCE,
+    column_norms,
+    farthest_apart_mm,
+    read_header,
+    read_qform,
+)
 from vsuda_cli.io.inspection import load_by_tag
 from vsuda_cli.io.nifti import (
     LARGEST_LABEL,
     is_whole,
+    read_voxels,
     save_fractions,
     save_image,
     save_label,
@@ -69,9 +75,9 @@ def repair(path: Path, tag: str | None) -> Repaired:
         raise VsudaError(
             path, "is truncated, damaged or no image", "it cannot be repaired: get a new copy"
         )
-    image = nib.load(path)
+    header = read_header(path)
     repairs: list[str] = []
-    array = np.asanyarray(image.dataobj)
+    array = read_voxels(header, path)
     wanted = 4 if tag == PROBABILITY else 3
     if array.ndim > wanted and set(array.shape[wanted:]) == {1}:
         repairs.append(f"dropped idle axes of shape {array.shape}")
@@ -83,7 +89,7 @@ def repair(path: Path, tag: str | None) -> Repaired:
     problem = problem_with(array) if tag == PROBABILITY else ""
     if problem:
         raise VsudaError(path, problem, "make it again with vsuda predict")
-    affine = _one_affine(path, image, repairs)
+    affine = _one_affine(path, header, repairs)
     affine = _orthogonal(affine, array.shape, repairs)
     return Repaired(array, affine, tuple(repairs))
 
@@ -116,9 +122,8 @@ def _finite(array: NDArray[Any], repairs: list[str]) -> NDArray[Any]:
     return array
 
 
-def _one_affine(path: Path, image: Any, repairs: list[str]) -> Affine:
+def _one_affine(path: Path, header: Any, repairs: list[str]) -> Affine:
     """Return the first sound form, in the order sform, qform, pixel sizes alone."""
-    header = image.header
     forms: list[tuple[str, Affine]] = []
     if int(header["sform_code"]) > 0:
         forms.append(("sform", np.asarray(header.get_sform(), dtype=np.float64)))
