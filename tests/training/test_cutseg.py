@@ -5,38 +5,22 @@ import dataclasses
 
 import pytest
 import torch
+from tiny_networks import GENERATORS, STILL, STILL_UNET
 from torch import Tensor, nn
 
 from vsuda_cli import resolving
-from vsuda_cli.config import Augmentation, CutSegSettings, TranslationSettings, UNet
+from vsuda_cli.config import CutSegSettings, TranslationSettings
 from vsuda_cli.training import cutseg, randomness
 from vsuda_cli.training.cutseg import CutSeg
 from vsuda_cli.training.segmenter import build_unet
 from vsuda_cli.training.translation import as_slices, build_generator, translate_stack
 
 CPU = torch.device("cpu")
-NET = UNet(
-    channels=(4, 6, 8),
-    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
-    strides=((2, 2, 1), (2, 2, 2)),
-    residual_units=1,
-    dropout=0.0,
-)
-STILL = Augmentation(gamma=0, contrast=0, brightness=0, noise=0, bias=0)
-TOY = CutSegSettings(epochs=4, unet=NET, gan_slices=2, slice_chunk=3)
+TOY = CutSegSettings(epochs=4, unet=STILL_UNET, gan_slices=2, slice_chunk=3)
 TRANSLATION = resolving.resolve(
     TranslationSettings,
     preset="paper",
-    values={
-        "method": "cut",
-        "base_channels": 4,
-        "residual_blocks": 1,
-        "discriminator_channels": 4,
-        "discriminator_layers": 1,
-        "nce_layers": (0, 4),
-        "nce_patches": 8,
-        "nce_width": 8,
-    },
+    values={**GENERATORS, "method": "cut"},
 )
 
 
@@ -120,7 +104,7 @@ def test_mirrored_stacks_are_learnt_from(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_step_moves_everything_but_the_teacher() -> None:
-    teacher = build_unet(NET, 3)
+    teacher = build_unet(STILL_UNET, 3)
     before = weights(teacher)
     objective = CutSeg(TOY, TRANSLATION, teacher, CPU)
     assert not any(value.requires_grad for value in teacher.parameters())
@@ -143,7 +127,7 @@ def test_a_step_moves_everything_but_the_teacher() -> None:
 
 def test_the_auxiliary_loss_is_the_weighted_mean_absolute_difference_of_probabilities() -> None:
     torch.manual_seed(7)
-    teacher = build_unet(NET, 3)
+    teacher = build_unet(STILL_UNET, 3)
     settings = dataclasses.replace(TOY, augmentation=STILL, auxiliary_weight=3.0)
     objective, batch = CutSeg(settings, TRANSLATION, teacher, CPU), toy_batch()
     with torch.no_grad():
@@ -174,7 +158,7 @@ def test_without_a_teacher_or_weight_there_is_no_auxiliary_loss() -> None:
     assert "auxiliary" not in CutSeg(TOY, TRANSLATION, None, CPU).update(toy_batch())
     for weight in (0.0, 0.5):
         chosen = dataclasses.replace(TOY, auxiliary_weight=weight)
-        objective = CutSeg(chosen, TRANSLATION, build_unet(NET, 3), CPU)
+        objective = CutSeg(chosen, TRANSLATION, build_unet(STILL_UNET, 3), CPU)
         assert set(objective._target_losses(toy_batch()["target"], None)) == (
             {"auxiliary"} if weight else set()
         )

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_networks import GENERATORS, UNET
 from torch import Tensor, nn
 
 from vsuda_cli import resolving
-from vsuda_cli.config import TranslationSettings, UNet
+from vsuda_cli.config import TranslationSettings
 from vsuda_cli.training import guide
 from vsuda_cli.training.cut import Cut
 from vsuda_cli.training.cyclegan import CycleGan
@@ -16,20 +17,9 @@ from vsuda_cli.training.guide import Guide
 from vsuda_cli.training.segmenter import build_unet
 
 CPU = torch.device("cpu")
-NET = UNet(
-    channels=(4, 6, 8),
-    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
-    strides=((2, 2, 1), (2, 2, 2)),
-    residual_units=1,
-)
 NUMBERS: dict[str, Any] = {
-    "base_channels": 4,
-    "residual_blocks": 1,
-    "discriminator_channels": 4,
-    "discriminator_layers": 1,
-    "nce_layers": (0, 4),
+    **GENERATORS,
     "nce_patches": 16,
-    "nce_width": 8,
     # Nothing but the guide moves the generator.
     "gan_weight": 0.0,
     "cycle_weight": 0.0,
@@ -60,7 +50,7 @@ def test_it_moves_the_generator_and_stays_itself(method: str, dims: int) -> None
         TranslationSettings, preset="paper", values={"method": method, "dims": dims, **NUMBERS}
     )
     torch.manual_seed(0)
-    segmenter = build_unet(NET, 3)
+    segmenter = build_unet(UNET, 3)
     before = weights(segmenter)
     objective = CycleGan(settings, CPU) if method == "cyclegan" else Cut(settings, CPU)
     objective.guide = Guide(segmenter, settings, CPU)
@@ -75,7 +65,7 @@ def test_the_weight_scales_the_loss() -> None:
     settings = resolving.resolve(TranslationSettings, preset="paper", values=NUMBERS)
     generator = CycleGan(settings, CPU).to_target
     torch.manual_seed(0)
-    segmenter = build_unet(NET, 3)
+    segmenter = build_unet(UNET, 3)
     stack, labels = batch(2)["stack"], batch(2)["stack_label"]
     one, three = (
         Guide(segmenter, replace(settings, guide_weight=weight), CPU)
@@ -92,7 +82,7 @@ def test_it_calculates_in_the_runs_precision(monkeypatch: pytest.MonkeyPatch) ->
 
     settings = resolving.resolve(TranslationSettings, preset="paper", values=NUMBERS)
     generator = CycleGan(settings, CPU).to_target
-    segmenter = build_unet(NET, 3)
+    segmenter = build_unet(UNET, 3)
     stack, labels = batch(2)["stack"], batch(2)["stack_label"]
 
     def loss(mixed: bool) -> float:

@@ -6,24 +6,17 @@ import math
 
 import pytest
 import torch
+from tiny_networks import STILL, STILL_UNET
 from torch import Tensor
 
-from vsuda_cli.config import Augmentation, MeanTeacherSettings, UNet
+from vsuda_cli.config import Augmentation, MeanTeacherSettings
 from vsuda_cli.training import randomness
 from vsuda_cli.training.mean_teacher import MeanTeacher, ema_decay, ramp, update_average
 
 CPU = torch.device("cpu")
-NET = UNet(
-    channels=(4, 6, 8),
-    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
-    strides=((2, 2, 1), (2, 2, 2)),
-    residual_units=1,
-    dropout=0.0,
-)
-STILL = Augmentation(gamma=0, contrast=0, brightness=0, noise=0, bias=0)
-TOY = MeanTeacherSettings(epochs=10, learning_rate=1e-2, unet=NET, augmentation=STILL)
+TOY = MeanTeacherSettings(epochs=10, learning_rate=1e-2, unet=STILL_UNET, augmentation=STILL)
 NOISY = dataclasses.replace(
-    TOY, augmentation=Augmentation(), unet=dataclasses.replace(NET, dropout=0.2)
+    TOY, augmentation=Augmentation(), unet=dataclasses.replace(STILL_UNET, dropout=0.2)
 )
 
 

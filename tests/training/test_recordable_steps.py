@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_networks import GENERATORS, UNET
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -25,22 +26,6 @@ from vsuda_cli.training.segmenter import build_unet
 
 CPU = torch.device("cpu")
 META = torch.device("meta")
-NET = config.UNet(
-    channels=(4, 6, 8),
-    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
-    strides=((2, 2, 1), (2, 2, 2)),
-    residual_units=1,
-)
-GENERATOR: dict[str, Any] = {
-    "base_channels": 4,
-    "residual_blocks": 1,
-    "discriminator_channels": 4,
-    "discriminator_layers": 1,
-    "nce_layers": (0, 4),
-    "nce_patches": 8,
-    "nce_width": 8,
-    "slice_chunk": 3,
-}
 # Whatever a step can be asked for.
 VARIED: dict[str, Any] = {
     "mirror_share": 0.5,
@@ -64,12 +49,12 @@ def label(known: int = 16) -> Tensor:
 
 
 def translation(method: str, **own: Any) -> config.TranslationSettings:
-    values = {**GENERATOR, "method": method, **own}
+    values = {**GENERATORS, "slice_chunk": 3, "method": method, **own}
     return resolving.resolve(config.TranslationSettings, preset="paper", values=values)
 
 
 def segmenting(kind: type[config.Training], **own: Any) -> Any:
-    return kind(epochs=4, unet=NET, **own)
+    return kind(epochs=4, unet=UNET, **own)
 
 
 def slices(seed: int) -> Tensor:
@@ -82,7 +67,7 @@ def cyclegan(dims: int, **own: Any) -> tuple[Any, dict[str, Tensor]]:
     pair = stack if dims == 3 else slices
     batch = {"source": pair(0), "target": pair(1)}
     if dims == 2:
-        objective.guide = Guide(build_unet(NET, 3), settings, CPU)
+        objective.guide = Guide(build_unet(UNET, 3), settings, CPU)
         batch |= {"stack": stack(2), "stack_label": label()}
     return objective, batch
 
@@ -106,7 +91,7 @@ def mean_teacher(**own: Any) -> tuple[Any, dict[str, Tensor]]:
 
 def cutseg(**own: Any) -> tuple[Any, dict[str, Tensor]]:
     settings = segmenting(config.CutSegSettings, gan_slices=2, slice_chunk=3, **VARIED, **own)
-    objective = CutSeg(settings, translation("cut"), build_unet(NET, 3), CPU)
+    objective = CutSeg(settings, translation("cut"), build_unet(UNET, 3), CPU)
     objective.segmentation.lesions = [1]
     batch = {"source": stack(0), "source_label": label(), "target": stack(1)}
     grafted = {"grafted": stack(2), "grafted_label": label()}

@@ -5,24 +5,17 @@ import dataclasses
 
 import pytest
 import torch
+from tiny_networks import STILL, STILL_UNET
 from torch import Tensor
 
-from vsuda_cli.config import Augmentation, SegmentationSettings, UNet
+from vsuda_cli.config import Augmentation, SegmentationSettings
 from vsuda_cli.training import randomness
 from vsuda_cli.training.contrast_prior import CurvePrior
 from vsuda_cli.training.segmentation import Segmentation, polynomial_rate
 from vsuda_cli.training.segmenter import build_unet, predict_classes
 
 CPU = torch.device("cpu")
-NET = UNet(
-    channels=(4, 6, 8),
-    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
-    strides=((2, 2, 1), (2, 2, 2)),
-    residual_units=1,
-    dropout=0.0,
-)
-STILL = Augmentation(gamma=0, contrast=0, brightness=0, noise=0, bias=0)
-TOY = SegmentationSettings(epochs=10, learning_rate=1e-2, unet=NET, augmentation=STILL)
+TOY = SegmentationSettings(epochs=10, learning_rate=1e-2, unet=STILL_UNET, augmentation=STILL)
 
 
 def toy_batch() -> dict[str, Tensor]:
@@ -35,9 +28,9 @@ def toy_batch() -> dict[str, Tensor]:
 
 
 def test_the_network_follows_the_settings() -> None:
-    network = build_unet(NET, 4)
+    network = build_unet(STILL_UNET, 4)
     assert network(torch.rand(1, 1, 16, 16, 4)).shape == (1, 4, 16, 16, 4)
-    wider = build_unet(dataclasses.replace(NET, channels=(8, 6, 8)), 4)
+    wider = build_unet(dataclasses.replace(STILL_UNET, channels=(8, 6, 8)), 4)
     counts = [sum(p.numel() for p in one.parameters()) for one in (network, wider)]
     assert counts[0] < counts[1]
 
@@ -177,7 +170,7 @@ def test_structure_factors_vary_their_labels_only() -> None:
 
 def test_an_interrupted_objective_goes_on_identically() -> None:
     settings = dataclasses.replace(
-        TOY, unet=dataclasses.replace(NET, dropout=0.2), augmentation=Augmentation()
+        TOY, unet=dataclasses.replace(STILL_UNET, dropout=0.2), augmentation=Augmentation()
     )
     one, batch = Segmentation(settings, CPU), toy_batch()
     one.update(batch)

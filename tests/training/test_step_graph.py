@@ -5,20 +5,15 @@ from typing import Any
 
 import pytest
 import torch
+from tiny_networks import UNET
 from torch import Tensor
 
-from vsuda_cli.config import MeanTeacherSettings, SegmentationSettings, Training, UNet
+from vsuda_cli.config import MeanTeacherSettings, SegmentationSettings, Training
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.training.mean_teacher import MeanTeacher
 from vsuda_cli.training.segmentation import Segmentation
 from vsuda_cli.training.step_graph import WARM_UP, StepGraph
 
-NET = UNet(
-    channels=(4, 6, 8),
-    kernels=((3, 3, 1), (3, 3, 3), (3, 3, 3)),
-    strides=((2, 2, 1), (2, 2, 2)),
-    residual_units=1,
-)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -61,7 +56,7 @@ def test_on_a_gpu_a_graph_learns_what_kernel_by_kernel_learns(
     monkeypatch.setattr(StepGraph, "_record", counted)
     make = Segmentation if kind is SegmentationSettings else MeanTeacher
     for graph in (False, True):
-        settings = kind(epochs=4, unet=NET, cuda_graph=graph, mixed_precision=False)
+        settings = kind(epochs=4, unet=UNET, cuda_graph=graph, mixed_precision=False)
         objective = make(settings, device)
         losses = []
         for epoch in range(3):
