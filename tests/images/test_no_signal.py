@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vsuda_cli.images.no_signal import no_signal_value, with_no_signal_at_0
+from vsuda_cli.images.no_signal import no_signal_value, padding_value, with_no_signal_at_0
 
 
 def scan() -> np.ndarray:
@@ -37,6 +37,14 @@ def test_of_negative_values_0_is_padding_where_more_voxels_have_it() -> None:
     assert no_signal_value(real_part) == 0
 
 
-def test_nothing_and_label_maps_have_0() -> None:
-    assert no_signal_value(np.zeros((0, 3, 3), np.float32)) == 0
-    assert no_signal_value(np.ones((3, 3, 3), np.uint8)) == 0
+def test_a_scan_is_padded_with_its_air() -> None:
+    for air in (0.0, -1000.0):
+        assert padding_value(np.pad(scan(), 2, constant_values=air)) == air
+    assert padding_value(np.pad(scan(), 2) + np.float32(1000)) == 1000
+    # What few voxels have is tissue.
+    assert padding_value(scan()) == 0
+
+
+def test_an_image_of_no_voxels_has_0() -> None:
+    nothing = np.zeros((0, 3, 3), np.float32)
+    assert no_signal_value(nothing) == padding_value(nothing) == 0

@@ -13,7 +13,7 @@ from vsuda_cli import console
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
 from vsuda_cli.images.geometry import Affine, Points, inverse, spacing_of, transform
-from vsuda_cli.images.no_signal import no_signal_value
+from vsuda_cli.images.no_signal import padding_value
 from vsuda_cli.images.pictures import Picture, contact_sheet
 from vsuda_cli.images.registration import (
     Registration,
@@ -206,7 +206,7 @@ def _with_box(
     first, last = np.floor(low - margin).astype(int), np.ceil(high + margin).astype(int)
     start = np.minimum(first, 0)
     size = np.maximum(last + 1, array.shape) - start
-    outside = no_signal_value(array)
+    outside = padding_value(array)
     padded, new_affine = cropping.cut_box(array, affine, start.tolist(), size.tolist(), outside)
     padded_label, _ = cropping.cut_box(label, affine, start.tolist(), size.tolist())
     region = np.zeros(padded.shape, dtype=np.uint8)

@@ -15,7 +15,7 @@ from vsuda_cli.commands.crop_records import Origin, read_record, record_of, writ
 from vsuda_cli.errors import VsudaError
 from vsuda_cli.images import cropping, ears
 from vsuda_cli.images.geometry import Affine, inverse, spacing_of, transform
-from vsuda_cli.images.no_signal import no_signal_value
+from vsuda_cli.images.no_signal import padding_value
 from vsuda_cli.images.registration import (
     Registration,
     Template,
@@ -127,19 +127,20 @@ def crop_case(
         found = read_record(settings.transforms, case.case, origin, settings.sides)
         _refuse_outside(case.path, found, array.shape, affine, atlas)
     points = {} if label is None else _labelled_points(array, affine, label, atlas, found)
+    outside = padding_value(array)
     written: list[Path] = []
     cut: dict[str, int] = {}
     for side, registration in found.items():
         roi_mm = _roi_in_scan(atlas, registration)
-        crop, crop_affine = _cut_ear(array, affine, roi_mm, side, settings, resample_image)
+        crop, crop_affine = _cut_ear(array, affine, roi_mm, side, settings, resample_image, outside)
         written.append(output_path(out, f"{case.case}_{side}", case.tag))
         save_image(written[-1], crop, crop_affine)
         if label is not None:
             crop, crop_affine = _cut_ear(label, affine, roi_mm, side, settings, resample_label)
             written.append(output_path(out, f"{case.case}_{side}", LABEL))
             save_label(written[-1], crop, crop_affine)
-            outside = ears.cut_points(points[side], crop.shape, crop_affine)
-            cut[side] = int(np.count_nonzero(outside))
+            lost = ears.cut_points(points[side], crop.shape, crop_affine)
+            cut[side] = int(np.count_nonzero(lost))
     record = record_of(origin, found, cut)
     write_record(out, case, record)
     notes = tuple(
@@ -167,10 +168,11 @@ def cut_ears(scan: Volume, settings: CropSettings) -> dict[str, EarCrop]:
     """
     atlas = load_atlas(settings.atlas, settings.roi)
     array, affine = cropping.to_canonical(scan.array, scan.affine)
+    outside = padding_value(array)
     crops = {}
     for side, one in _register(scan.path, array, affine, atlas, settings.sides).items():
         roi_mm = _roi_in_scan(atlas, one)
-        crop, crop_affine = _cut_ear(array, affine, roi_mm, side, settings, resample_image)
+        crop, crop_affine = _cut_ear(array, affine, roi_mm, side, settings, resample_image, outside)
         crops[side] = EarCrop(crop, crop_affine, one.similarity)
     return crops
 
@@ -241,12 +243,13 @@ def _cut_ear(
     side: str,
     settings: CropSettings,
     resample: Callable[..., tuple[NDArray[Any], Affine]],
+    outside: float = 0.0,
 ) -> tuple[NDArray[Any], Affine]:
     """Cut one ear out of an image or a label map, at wanted size and spacing.
 
-    `roi_mm` are the corners of its region. A left ear is mirrored, so that it looks right.
+    `roi_mm` are the corners of its region; beyond the array all voxels are `outside`. A left ear is
+    mirrored, so that it looks right.
     """
-    outside = no_signal_value(array)
     start, size = cropping.bounding_box(roi_mm, affine)
     old_spacing = spacing_of(affine)
     if settings.size is not None:

@@ -6,6 +6,10 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 
+# Of all voxels, what has to have one value above 0 to be no tissue.
+COMMON = 0.01
+
+
 def no_signal_value(array: Array) -> float:
     """Return the value that an image (X, Y, Z) has where it has no signal.
 
@@ -30,3 +34,16 @@ def with_no_signal_at_0(array: Array) -> Array:
     empty = array == value
     lowest = array.min(initial=0, where=~empty)
     return np.where(empty, np.float32(0), array - lowest)
+
+
+def padding_value(array: Array) -> float:
+    """Return what an image (X, Y, Z) should have beyond its field of view.
+
+    That is its value without a signal; where all values lie above 0, as in a scan with an offset,
+    the lowest, if a hundredth of the voxels have it. Padded with 0, such a scan would get its whole
+    contrast from the border.
+    """
+    lowest = float(array.min()) if array.size else 0.0
+    if lowest > 0 and np.count_nonzero(array == lowest) >= COMMON * array.size:
+        return lowest
+    return no_signal_value(array)
