@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
+from no_values import META, NothingFromTheHost
 from tiny_networks import GENERATORS, UNET
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from vsuda_cli import config, resolving
 from vsuda_cli.images.pseudo_labels import IGNORED
@@ -25,7 +25,6 @@ from vsuda_cli.training.segmentation import Segmentation
 from vsuda_cli.training.segmenter import build_unet
 
 CPU = torch.device("cpu")
-META = torch.device("meta")
 # Whatever a step can be asked for.
 VARIED: dict[str, Any] = {
     "mirror_share": 0.5,
@@ -107,18 +106,6 @@ MAKERS: dict[str, Callable[..., tuple[Any, dict[str, Tensor]]]] = {
     "mean-teacher": mean_teacher,
     "cutseg": cutseg,
 }
-
-
-class NothingFromTheHost(TorchDispatchMode):
-    """Refuses copies from the CPU: the GPU would wait for them, and a graph keep what they were."""
-
-    def __torch_dispatch__(
-        self, kernel: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
-    ) -> Any:
-        copying = ("_to_copy", "copy_", "lift_fresh")
-        if kernel.overloadpacket.__name__ in copying:
-            assert all(one.device == META for one in args if isinstance(one, Tensor)), kernel
-        return kernel(*args, **(kwargs or {}))
 
 
 def moved(value: Any, seen: set[int]) -> Any:
