@@ -40,9 +40,11 @@ def test_of_negative_values_0_is_padding_where_more_voxels_have_it() -> None:
 def test_a_scan_is_padded_with_its_air() -> None:
     for air in (0.0, -1000.0):
         assert padding_value(np.pad(scan(), 2, constant_values=air)) == air
-    assert padding_value(np.pad(scan(), 2) + np.float32(1000)) == 1000
-    # What few voxels have is tissue.
-    assert padding_value(scan()) == 0
+    # With noise in it, no value is frequent.
+    for offset in (np.pad(scan(), 2) + np.float32(1000), scan() + np.float32(1000)):
+        assert padding_value(offset) == offset.min() >= 1000
+    # A slab without air is dark somewhere.
+    assert padding_value(scan() - np.float32(9.5)) == 0
 
 
 def test_an_image_of_no_voxels_has_0() -> None:

@@ -5,9 +5,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-
-# Of all voxels, what has to have one value above 0 to be no tissue.
-COMMON = 0.01
+# A scan's lowest value above this share of its span is an offset: air and bone are nearly black.
+OFFSET = 0.1
 
 
 def no_signal_value(array: Array) -> float:
@@ -39,11 +38,11 @@ def with_no_signal_at_0(array: Array) -> Array:
 def padding_value(array: Array) -> float:
     """Return what an image (X, Y, Z) should have beyond its field of view.
 
-    That is its value without a signal; where all values lie above 0, as in a scan with an offset,
-    the lowest, if a hundredth of the voxels have it. Padded with 0, such a scan would get its whole
-    contrast from the border.
+    That is its value without a signal; the lowest value where all lie far above 0, as in a scan
+    with an offset. Padded with 0, it would get its whole contrast from the border.
     """
-    lowest = float(array.min()) if array.size else 0.0
-    if lowest > 0 and np.count_nonzero(array == lowest) >= COMMON * array.size:
-        return lowest
+    if array.size:
+        lowest, highest = float(array.min()), float(array.max())
+        if lowest > OFFSET * (highest - lowest):
+            return lowest
     return no_signal_value(array)
