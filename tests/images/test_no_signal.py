@@ -47,6 +47,7 @@ def test_a_scan_is_padded_with_its_air() -> None:
     assert padding_value(scan() - np.float32(9.5)) == 0
 
 
-def test_an_image_of_no_voxels_has_0() -> None:
+def test_nothing_and_label_maps_have_0() -> None:
     nothing = np.zeros((0, 3, 3), np.float32)
     assert no_signal_value(nothing) == padding_value(nothing) == 0
+    assert no_signal_value(np.ones((3, 3, 3), np.uint8)) == 0

@@ -110,9 +110,7 @@ MAKERS: dict[str, Callable[..., tuple[Any, dict[str, Tensor]]]] = {
 
 def moved(value: Any, seen: set[int]) -> Any:
     """Return a value whose tensors, networks' and others, have no values any more."""
-    if isinstance(value, Tensor):
-        return value.to(META)
-    if isinstance(value, nn.Module):
+    if isinstance(value, Tensor | nn.Module):
         return value.to(META)
     if isinstance(value, dict):
         return {name: moved(one, seen) for name, one in value.items()}

@@ -21,7 +21,6 @@ from vsuda_cli.io.header import (
 from vsuda_cli.io.inspection import load_by_tag
 from vsuda_cli.io.nifti import (
     LARGEST_LABEL,
-    is_whole,
     read_voxels,
     save_fractions,
     save_image,
@@ -71,13 +70,14 @@ def repair_file(path: Path, out: Path, tag: str | None) -> tuple[str, ...]:
 
 def repair(path: Path, tag: str | None) -> Repaired:
     """Return a file's voxels and geometry, put right; raises VsudaError like repair_file."""
-    if not is_whole(path):
+    try:
+        header = read_header(path)
+        array = read_voxels(header, path)
+    except (VsudaError, OSError) as error:
         raise VsudaError(
             path, "is truncated, damaged or no image", "it cannot be repaired: get a new copy"
-        )
-    header = read_header(path)
+        ) from error
     repairs: list[str] = []
-    array = read_voxels(header, path)
     wanted = 4 if tag == PROBABILITY else 3
     if array.ndim > wanted and set(array.shape[wanted:]) == {1}:
         repairs.append(f"dropped idle axes of shape {array.shape}")
